@@ -1,0 +1,222 @@
+"""The JSON file backend: the whole state in memory, the whole file replaced at every checkpoint.
+
+The order of a replacement, and what each step is for:
+
+1. write a new file beside the old one (``<name>.tmp``) and fsync it: a rename may reach the disk before the data;
+2. rename it over the old one: readers and a crash see the old file or the new one, never a mixture;
+3. fsync the folder: until then a power cut can bring the old name back, after the log has been dropped.
+
+A ``.tmp`` file that a crash left is never read; the next checkpoint replaces it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+from sessiondb.backend import Backend, Changes, Identity, Pace, Position
+from sessiondb.errors import BackendError, CorruptionError, FencedError, WrongBackendError
+from sessiondb.files import File, Files
+from sessiondb.location import content_kind
+
+from .json_format import FORMAT_VERSION, HEADER_BYTES, Header, decode_body, decode_header, encode_body, encode_header
+from .resident import SLICE_RECORDS, ResidentTable, ResidentView, fold
+
+__all__ = ["JsonFileBackend"]
+
+READ_BYTES = 4 << 20
+
+_T = TypeVar("_T")
+
+
+class JsonFileBackend(Backend):
+    """One JSON file in the native layout."""
+
+    scheme = "json"
+    whole_file = True
+
+    def __init__(self, files: Files, path: str, header: Header, state: dict[str, ResidentTable], size: int):
+        self._files = files
+        self._path = path
+        self._identity = header.identity
+        self._view = ResidentView(header.position, state)
+        self._size = size
+
+    @classmethod
+    def exists(cls, files: Files, path: str) -> bool:
+        """Whether a JSON file in the native layout is at the path, judged by its first bytes."""
+        kind = _attempt(f"read {path}", lambda: content_kind(files, path))
+        if kind in ("nothing", "a sessiondb JSON file"):
+            return kind != "nothing"
+        if kind == "a JSON file of another program":
+            step = "import it into a new store with `sessiondb import`, or choose another location"
+        elif kind == "an empty file":
+            step = "if nothing was in it, remove it and open again; else restore it"
+        else:
+            step = "choose the right location or backend"
+        raise WrongBackendError(
+            f"expected a sessiondb JSON file, found {kind} at {path}; it is untouched; next: {step}"
+        )
+
+    @classmethod
+    def open(cls, files: Files, path: str, *, create: bool) -> JsonFileBackend:
+        """Open the file, or make an empty one.
+
+        Raises:
+            WrongBackendError: something else is there; it is left untouched.
+            CorruptionError: the file is damaged.
+            UnsupportedFormatError: a later version wrote it.
+            BackendError: the operating system refused.
+        """
+        if not cls.exists(files, path):
+            if not create:
+                raise BackendError(f"the JSON file {path} is missing")
+            return _attempt(f"create {path}", lambda: cls._create(files, path))
+        header, body = _attempt(f"read {path}", lambda: _read_file(files, path))
+        try:
+            state = decode_body(body)
+        except ValueError as error:
+            raise CorruptionError(f"the JSON file does not parse: {error}", path=path) from error
+        return cls(files, path, header, state, HEADER_BYTES + len(body))
+
+    @classmethod
+    def _create(cls, files: Files, path: str) -> JsonFileBackend:
+        header = Header(Identity(os.urandom(16), FORMAT_VERSION), Position(1, 0), "")
+        backend = cls(files, path, header, {}, 0)
+        backend._write({}, header.position, lambda: None)
+        return backend
+
+    @classmethod
+    def log_folder(cls, path: str) -> str:
+        """``<path>.wal``."""
+        return f"{path}.wal"
+
+    def identity(self) -> Identity:
+        """From the file's first line."""
+        return self._identity
+
+    def position(self) -> Position:
+        """From the file's first line, read now."""
+        return _attempt(f"read {self._path}", self._stored_header).position
+
+    def _stored_header(self) -> Header:
+        file = self._files.open(self._path, read_only=True)
+        try:
+            header = decode_header(file.pread(HEADER_BYTES, 0))
+        finally:
+            file.close()
+        if header is None or header.identity != self._identity:
+            raise CorruptionError("another file was put in the place of this store's JSON file", path=self._path)
+        return header
+
+    def read(self) -> ResidentView:
+        """The state as this object last read or wrote it; nobody else writes while the store is open."""
+        return self._view
+
+    def apply(self, changes: Changes, expected: Position, position: Position, pace: Pace) -> None:
+        """Write the whole state with the changes into a new file and put it in the old one's place."""
+        stored = self.position()
+        if stored not in (expected, position):
+            raise FencedError(f"the JSON file is at {stored}, not at {expected}: somebody else wrote it ({self._path})")
+        state = fold(self._view.state, changes, pace)
+        _attempt(f"write {self._path}", lambda: self._write(state, position, pace))
+        self._view = ResidentView(position, state)
+
+    def _write(self, state: dict[str, ResidentTable], position: Position, pace: Pace) -> None:
+        files, path = self._files, self._path
+        temporary = f"{path}.tmp"
+        if files.stat(temporary) is not None:
+            files.unlink(temporary)
+        file = files.open(temporary, create=True, exclusive=True)
+        try:
+            self._keep_owner(file)
+            size = self._write_whole(file, state, position, pace)
+            file.fsync()  # a rename may reach the disk before the data it names
+        except OSError:
+            file.close()
+            files.unlink(temporary)
+            raise
+        file.close()
+        files.replace(temporary, path)
+        files.sync_folder(os.path.dirname(path))  # until then the old file can come back, and the log may be gone
+        self._size = size
+
+    def _keep_owner(self, file: File) -> None:
+        """The new file gets the old one's mode and, where that is allowed, its owner."""
+        old = self._files.stat(self._path)
+        if old is None:
+            return
+        file.set_mode(old.mode)
+        if (old.uid, old.gid) != (os.geteuid(), os.getegid()):
+            try:
+                file.set_owner(old.uid, old.gid)
+            except PermissionError:
+                return  # not ours to give away: the writer owns what it writes
+            file.set_mode(old.mode)  # a change of owner clears some bits
+
+    def _write_whole(self, file: File, state: dict[str, ResidentTable], position: Position, pace: Pace) -> int:
+        digest = hashlib.sha256()
+        offset = HEADER_BYTES
+        for piece in encode_body(state, SLICE_RECORDS):
+            digest.update(piece)
+            file.pwrite(piece, offset)
+            offset += len(piece)
+            pace()
+        file.pwrite(encode_header(Header(self._identity, position, digest.hexdigest())), 0)
+        return offset
+
+    def check(self) -> list[str]:
+        """Read the file again, digest and all, and compare with the state in memory."""
+        try:
+            header, body = _attempt(f"read {self._path}", lambda: _read_file(self._files, self._path))
+            state = decode_body(body)
+        except (CorruptionError, ValueError) as error:
+            return [str(error)]
+        problems = []
+        if header.position != self._view.position:
+            problems.append(f"{self._path} is at {header.position}, this process expects {self._view.position}")
+        mine = {name: (table.kind, table.records) for name, table in self._view.state.items()}
+        if {name: (table.kind, table.records) for name, table in state.items()} != mine:
+            problems.append(f"{self._path} holds other records than this process wrote")
+        return problems
+
+    def size(self) -> int:
+        """The file's size in bytes."""
+        return self._size
+
+    def close(self) -> None:
+        """Nothing is held between operations."""
+
+
+def _read_file(files: Files, path: str) -> tuple[Header, bytes]:
+    """The header and everything behind it, checked against each other."""
+    file = files.open(path, read_only=True)
+    try:
+        header = decode_header(file.pread(HEADER_BYTES, 0))
+        if header is None:
+            raise CorruptionError("the JSON file's first line is damaged", path=path, offset=0)
+        parts = []
+        offset = HEADER_BYTES
+        digest = hashlib.sha256()
+        while part := file.pread(READ_BYTES, offset):
+            digest.update(part)
+            parts.append(part)
+            offset += len(part)
+    finally:
+        file.close()
+    if digest.hexdigest() != header.digest:
+        raise CorruptionError(
+            "the JSON file does not match its digest: it was damaged, cut, or edited by hand",
+            path=path, offset=HEADER_BYTES, lsn=header.position.lsn,
+            advice="restore it from a backup; if you edited it, undo the edit (programs write through sessiondb only)",
+        )  # fmt: skip
+    return header, b"".join(parts)
+
+
+def _attempt(what: str, call: Callable[[], _T]) -> _T:
+    try:
+        return call()
+    except OSError as error:
+        raise BackendError(f"cannot {what}: {error.strerror or error}") from error

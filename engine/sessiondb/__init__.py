@@ -1,0 +1,64 @@
+"""Durable records for Python programs: a write-ahead log and snapshots on top of a JSON file and other backends.
+
+    >>> import sessiondb
+    >>> with sessiondb.table("state.json") as t:        # doctest: +SKIP
+    ...     t["a"] = {"n": 1}                           # on disk when it returns
+"""
+
+from msgspec import UNSET
+
+from .backend import Position
+from .database import Database, open, table  # noqa: A004
+from .errors import (
+    BackendError,
+    BackendUnavailableError,
+    ClosedError,
+    ConfigError,
+    ConflictError,
+    CorruptionError,
+    DuplicateKeyError,
+    DurabilityUnknownError,
+    FencedError,
+    ReadOnlyError,
+    SessionDBError,
+    StoreBusyError,
+    StoreFailedError,
+    TransactionTooLargeError,
+    UnsupportedFormatError,
+    UsageError,
+    ValidationError,
+    WrongBackendError,
+)
+from .stats import RecoveryReport, Stats
+from .table import Table
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "UNSET",
+    "BackendError",
+    "BackendUnavailableError",
+    "ClosedError",
+    "ConfigError",
+    "ConflictError",
+    "CorruptionError",
+    "Database",
+    "DuplicateKeyError",
+    "DurabilityUnknownError",
+    "FencedError",
+    "Position",
+    "ReadOnlyError",
+    "RecoveryReport",
+    "SessionDBError",
+    "Stats",
+    "StoreBusyError",
+    "StoreFailedError",
+    "Table",
+    "TransactionTooLargeError",
+    "UnsupportedFormatError",
+    "UsageError",
+    "ValidationError",
+    "WrongBackendError",
+    "open",
+    "table",
+]

@@ -1,0 +1,173 @@
+"""The backend protocol: what holds the applied state, and the contract it keeps.
+
+A backend stores bytes under (table, key) and the position they are at. It knows nothing of records, logs or
+threads. `sessiondb.testing.BackendContract` has one test for each sentence of this file.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+
+import msgspec
+
+if TYPE_CHECKING:
+    from .files import Files
+
+__all__ = ["Backend", "BackendView", "Changes", "Identity", "Pace", "Position", "TableChanges", "TableKind"]
+
+TableKind = Literal["json", "bytes"]
+"""What a table's images are: compact JSON text, or raw bytes."""
+
+Pace = Callable[[], None]
+"""Called between small pieces of work; it may sleep, so that others can run."""
+
+
+class Position(msgspec.Struct, frozen=True, order=True):
+    """A place in the history of one store: opaque to callers, ordered, printed as ``epoch:lsn``."""
+
+    epoch: int
+    lsn: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}:{self.lsn}"
+
+
+class Identity(NamedTuple):
+    """Which store this is and how it is written."""
+
+    uuid: bytes
+    """16 random bytes, given when the store was made; the log carries the same."""
+    format_version: int
+
+
+class TableChanges(NamedTuple):
+    """What happens to one table in a checkpoint: first the drop, if any, then the images."""
+
+    kind: TableKind | None
+    """The kind of the images; ``None`` when all of them are deletions (then nothing is created)."""
+    dropped: bool
+    """True: the table as it was goes, with all its records and its kind."""
+    images: dict[str, bytes | None]
+    """Key to the record's bytes; ``None`` deletes the key, and is harmless where it is absent."""
+
+
+Changes = dict[str, TableChanges]
+"""Table name to what happens to it."""
+
+
+class BackendView(ABC):
+    """One state of the backend, at one position, for as long as the view is referenced.
+
+    Safe for many threads. Nothing that `Backend.apply` does later shows in it. Whatever it holds is released by
+    `close` or when the view is garbage.
+    """
+
+    position: Position
+
+    @abstractmethod
+    def tables(self) -> dict[str, TableKind]:
+        """Every table with its kind; a table exists from its first record until it is dropped."""
+
+    @abstractmethod
+    def get(self, table: str, key: str) -> bytes | None:
+        """The record's bytes, or ``None`` when table or key is absent."""
+
+    @abstractmethod
+    def get_many(self, table: str, keys: Iterable[str]) -> dict[str, bytes]:
+        """The bytes of those keys that are present."""
+
+    @abstractmethod
+    def scan(
+        self, table: str, start: str | None = None, stop: str | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[str, bytes]]:
+        """Records with ``start <= key < stop`` in the order of the keys' UTF-8 bytes (or its reverse)."""
+
+    @abstractmethod
+    def count(self, table: str) -> int:
+        """The number of records of the table, 0 when it is absent."""
+
+    def close(self) -> None:
+        """Release what the view holds; it is not used after that."""
+
+
+class Backend(ABC):
+    """A location that holds the applied state of one store.
+
+    The engine calls `apply` from one thread at a time and everything else from any. All methods raise
+    `BackendError` (or a subclass) for a failure that may pass, `CorruptionError` for damage, and never answer a
+    failure as absence.
+    """
+
+    scheme: ClassVar[str]
+    """The URL scheme, also shown as the backend's name."""
+    whole_file: ClassVar[bool] = False
+    """True: every `apply` rewrites everything, so checkpoints are rarer, and always made at a clean close."""
+    durable: ClassVar[bool] = True
+    """False: nothing outlives the process; the store has no log."""
+
+    @classmethod
+    @abstractmethod
+    def log_folder(cls, path: str) -> str | None:
+        """Where the log of a store at `path` lives; ``None`` for a backend that is not durable."""
+
+    @classmethod
+    @abstractmethod
+    def exists(cls, files: Files, path: str) -> bool:
+        """Whether a store of this kind is at the path; False when nothing is there. Changes nothing.
+
+        Raises:
+            WrongBackendError: something else is there.
+        """
+
+    @classmethod
+    @abstractmethod
+    def open(cls, files: Files, path: str, *, create: bool) -> Backend:
+        """Open the store at the path, or with `create` make a new one with position 1:0 and no tables.
+
+        The engine calls this while it holds the store's locks. A new store is durable on return. All files are
+        touched through `files`.
+
+        Raises:
+            WrongBackendError: something else is there; it is left untouched.
+            CorruptionError: the store is damaged.
+            UnsupportedFormatError: a later version wrote it.
+        """
+
+    @abstractmethod
+    def identity(self) -> Identity:
+        """The identity stored at the location."""
+
+    @abstractmethod
+    def position(self) -> Position:
+        """The position as stored now, read from the location itself, not from memory."""
+
+    @abstractmethod
+    def read(self) -> BackendView:
+        """A view of the state as stored now."""
+
+    @abstractmethod
+    def apply(self, changes: Changes, expected: Position, position: Position, pace: Pace) -> None:
+        """Make all changes and store the new position, in one atomic step that is durable on return.
+
+        When the stored position is `position` already (an earlier call did its work, but failed after it), the
+        same changes are made again, so that they are durable on return. An image and a position reach the disk
+        together or not at all. `changes` is never mutated.
+
+        Raises:
+            FencedError: the stored position is neither `expected` nor `position`; nothing was changed.
+            BackendError: it failed; the state is the old one or the new one, never a mixture.
+        """
+
+    @abstractmethod
+    def check(self) -> list[str]:
+        """Read everything and say what is wrong, a sentence each; empty when all is well."""
+
+    def size(self) -> int:
+        """Bytes on disk, 0 where that means nothing."""
+        return 0
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the location; a second call does nothing. Views stay usable."""

@@ -1,0 +1,271 @@
+"""Checkpoint: move committed changes from the log into the backend, in the background.
+
+The order, and which crash each step is for:
+
+1. sync the log, so that step 2 is short;
+2. under the append lock and in the sync role: SEAL, sync, next segment (durable, its name too), swap memtables. The
+   frozen memtable is now exactly the sealed segments;
+3. one backend transaction with the frozen memtable's final images and its LSN, durable on return;
+4. read the position back from the location: only what is really stored may let the log go;
+5. install the new triple, by a single assignment: a reader has the frozen memtable or a view that covers it;
+6. only now remove the sealed segments, then sync the folder. A removal that a crash undoes is harmless: recovery
+   ignores what the backend has.
+
+A failure leaves the frozen memtable in place and is tried again; reads and writes go on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from .backend import Backend, Pace, Position
+from .config import Limits, Options
+from .errors import BackendError, ClosedError, FencedError, SessionDBError, StoreFailedError
+from .files import Files
+from .memtable import Memtable
+from .views import Triple, Views
+from .wal.log import AppendLog, NoLog
+from .wal.verdict import segment_names
+
+__all__ = ["Checkpointer", "Pacer"]
+
+SLICE_S = 0.0002
+RETRY_S_MIN = 0.1
+RETRY_S_MAX = 30.0
+WHOLE_FILE_BYTES_MAX = 64 * 1024 * 1024
+
+logger = logging.getLogger("sessiondb.checkpoint")
+
+
+class Pacer:
+    """Lets other threads run after each slice of work: a long encode in one piece raises their p99 fifty-fold."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __call__(self) -> None:
+        """Sleep a little when the slice is used up."""
+        if time.perf_counter() - self._began > SLICE_S:
+            time.sleep(SLICE_S / 4)
+            self._began = time.perf_counter()
+
+
+class Checkpointer:
+    """Checkpoints of one store: on demand from any thread, and by itself from a thread of its own."""
+
+    def __init__(
+        self,
+        files: Files,
+        log: AppendLog | NoLog,
+        views: Views,
+        backend: Backend,
+        options: Options,
+        limits: Limits,
+        before_roll: Callable[[], None],
+    ):
+        """Wire it up.
+
+        `limits` is kept in step with the backend's size; `before_roll` is called under the append lock before
+        memtables are swapped.
+        """
+        self._files = files
+        self._log = log
+        self._views = views
+        self._backend = backend
+        self._options = options
+        self._limits = limits
+        self._before_roll = before_roll
+        self._running = threading.Lock()
+        self._wake = threading.Event()
+        self._due = False
+        self._stopping = False
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.checkpoints = 0
+        self.failures = 0
+        self.last_error: str | None = None
+        self.waits = 0
+        """Commits that had to wait for room in the log."""
+        self._set_limits()
+
+    # ---- one checkpoint
+
+    def run(self, pace: Pace | None = None) -> None:
+        """Move everything committed so far into the backend.
+
+        Raises:
+            StoreFailedError: the log or the backend failed; nothing is lost, try again.
+        """
+        target = self._views.visible_lsn
+        while self._views.triple.base.position.lsn < target:
+            self._run_once(pace or _no_pause)
+
+    def _run_once(self, pace: Pace) -> None:
+        with self._running:
+            try:
+                self._freeze()
+                frozen = self._views.triple.frozen
+                if frozen is not None:
+                    self._move(frozen, pace)
+            except SessionDBError as error:
+                self.failures += 1
+                self.last_error = str(error)
+                raise
+            self.last_error = None
+
+    def _freeze(self) -> None:
+        views, log = self._views, self._log
+        active, frozen, base = views.triple
+        if frozen is not None or active.last_lsn == base.position.lsn:
+            return
+        log.wait_durable(log.last_lsn)
+        log.take_role()
+        try:
+            with views.append_lock:
+                self._before_roll()
+                log.roll()
+                views.install(Triple(Memtable(log.last_lsn), views.triple.active, base))
+        finally:
+            log.release_role()
+
+    def _move(self, frozen: Memtable, pace: Pace) -> None:
+        views, backend = self._views, self._backend
+        expected = views.triple.base.position
+        target = Position(self._log.epoch, frozen.last_lsn)
+        backend.apply(frozen.changes(), expected, target, pace)
+        stored = backend.position()
+        if stored != target:
+            raise BackendError(
+                f"the checkpoint to {target} reported success, but the backend is at {stored}; the log is kept"
+            )
+        base = backend.read()
+        with views.append_lock:
+            views.install(Triple(views.triple.active, None, base))
+            if isinstance(self._log, AppendLog):
+                tail = self._log.tail
+                self._log.head.set_applied(target.lsn, tail.end, tail.lsn)
+        self.checkpoints += 1
+        self._set_limits()
+        if isinstance(self._log, AppendLog):
+            self._drop_segments(self._log)
+
+    def _drop_segments(self, log: AppendLog) -> None:
+        """Everything before the active segment is in the backend."""
+        try:
+            active = log.tail.segment.name
+            for name in segment_names(self._files, log.folder):
+                if name < active:
+                    self._files.unlink(f"{log.folder}/{name}")
+            self._files.sync_folder(log.folder)
+        except OSError as error:
+            # Harmless but for the space: the next checkpoint and recovery remove them too.
+            logger.warning("%s: a segment could not be removed: %s", log.folder, error)
+
+    # ---- when
+
+    def _set_limits(self) -> None:
+        """A file that is rewritten as a whole raises the limit to its size: that bounds write amplification."""
+        size = self._backend.size() if self._backend.whole_file else 0
+        self._limits.bytes_max = max(self._options.checkpoint_bytes, min(size, WHOLE_FILE_BYTES_MAX))
+
+    def became_dirty(self, due: bool) -> None:
+        """There is something to move: now (`due`), or when it gets old."""
+        if due:
+            self._due = True
+        if self._thread is None:
+            self._start()
+        self._wake.set()
+
+    def make_room(self, size: int) -> None:
+        """Wait, and help, until the log has room for `size` bytes: its cap is four times the limits.
+
+        Raises:
+            StoreFailedError: there was none within `Options.lock_timeout`; the message gives the last failure.
+        """
+        if not self._is_over(size):
+            return
+        self.waits += 1
+        deadline = time.monotonic() + self._options.lock_timeout
+        while self._is_over(size):
+            left = max(deadline - time.monotonic(), 0)
+            if self._running.acquire(timeout=left):
+                self._running.release()
+                try:
+                    self._run_once(_no_pause)
+                    continue
+                except StoreFailedError as error:
+                    if self._log.failure is not None:
+                        raise
+                    if left:
+                        self._stopped.wait(min(RETRY_S_MIN, left))
+                        continue
+                    raise self._no_room(error) from error
+            if not left:
+                raise self._no_room(None)
+
+    def _no_room(self, error: StoreFailedError | None) -> StoreFailedError:
+        cause = error or self.last_error or "the checkpoint that is running has not finished"
+        return StoreFailedError(
+            f"the log is full: checkpoints made no room within {self._options.lock_timeout} s ({cause}); "
+            "nothing was written; next: mend that, then write again"
+        )
+
+    def _is_over(self, size: int) -> bool:
+        active, frozen, _ = self._views.triple
+        in_log = active.bytes + (0 if frozen is None else frozen.bytes)
+        records = active.records + (0 if frozen is None else frozen.records)
+        if records > 4 * self._limits.records_max:
+            return True
+        return in_log > 0 and in_log + size > 4 * self._limits.bytes_max
+
+    # ---- the thread
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._loop, name="sessiondb-checkpoint", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; a checkpoint that is running is finished first."""
+        self._stopping = True
+        self._stopped.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _loop(self) -> None:
+        pause = 0.0
+        while not self._stopping:
+            wait = self._seconds_until_due()
+            if wait is None or wait > 0:
+                self._wake.wait(wait)
+                self._wake.clear()
+                continue
+            if pause:
+                self._stopped.wait(pause)  # a write must not shorten the pause after a failure, a stop must
+                if self._stopping:
+                    return
+            self._due = False
+            try:
+                self._run_once(Pacer())
+                pause = 0.0
+            except SessionDBError as error:
+                if self._log.failure is not None or isinstance(error, (ClosedError, FencedError)):
+                    logger.error("checkpoints have ended: %s", error)
+                    return
+                pause = min(max(pause * 2, RETRY_S_MIN), RETRY_S_MAX)
+                logger.error("a checkpoint failed, next attempt in %.1f s: %s", pause, error)
+
+    def _seconds_until_due(self) -> float | None:
+        active, frozen, _ = self._views.triple
+        if self._due or frozen is not None:
+            return 0.0
+        if not active.first_us:
+            return None
+        return self._options.checkpoint_age_s - (time.monotonic_ns() // 1000 - active.first_us) / 1e6
+
+
+def _no_pause() -> None:
+    """Whoever asked for the checkpoint waits for it: no pauses."""

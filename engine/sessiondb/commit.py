@@ -1,0 +1,182 @@
+"""Commit: append a transaction to the log, take it into the memtable, wait until it is durable.
+
+The order under the append lock: check, append the frame, move the memtable, move `visible_lsn` last. An
+exception before the frame is appended leaves nothing behind. One that comes after it (a Ctrl-C between two lines)
+leaves a committed transaction that is not visible yet: whoever takes the lock next takes it in first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from .backend import Position, TableKind
+from .config import Limits
+from .errors import ConflictError, StoreFailedError, TransactionTooLargeError, UsageError
+from .memtable import Memtable
+from .views import Triple, Views
+from .wal.format import PAYLOAD_BYTES_MAX
+from .wal.log import AppendLog, NoLog
+from .wal.operations import Operation, Put, PutBytes, decode_operations, encode_operations
+
+__all__ = ["RefusingCommitter", "Committer"]
+
+_KINDS: dict[type, TableKind] = {Put: "json", PutBytes: "bytes"}
+
+
+class Committer:
+    """Commits for all threads of one store."""
+
+    def __init__(
+        self,
+        log: AppendLog | NoLog,
+        views: Views,
+        limits: Limits,
+        sync: str,
+        make_room: Callable[[int], None],
+        became_dirty: Callable[[bool], None],
+    ):
+        """Wire it up.
+
+        Args:
+            log: where transactions go first.
+            views: where they become visible.
+            options: the store's.
+            limits: when a checkpoint is due.
+            sync: the sync level of commits that name none.
+            make_room: called without locks, with a payload's bytes, when the log may be over its cap; returns
+                when there is room, or raises.
+            became_dirty: called after the first change since a checkpoint (False), and when a checkpoint is due
+                by size (True).
+        """
+        self._log = log
+        self._views = views
+        self._limits = limits
+        self._sync = sync
+        self._make_room = make_room
+        self._became_dirty = became_dirty
+        self._in_flight: Sequence[Operation] = ()
+        self.commits = 0
+        views.catch_up = self._catch_up
+
+    def commit(
+        self, operations: Sequence[Operation], sync: str | None = None, unchanged: Callable[[], bool] | None = None
+    ) -> Position:
+        """Make the operations one transaction.
+
+        Args:
+            operations: at least one.
+            sync: the sync level; the store's when ``None``.
+            unchanged: called under the append lock; False means that what the operations were computed from has
+                changed.
+
+        Returns:
+            The transaction's position; durable if the level is ``always``.
+
+        Raises:
+            ConflictError: `unchanged` said so; nothing was written.
+            TransactionTooLargeError: over 1 GiB; nothing was written.
+            UsageError: a put of one kind into a table of the other; nothing was written.
+            StoreFailedError: nothing was written.
+            DurabilityUnknownError: written, but the sync failed.
+        """
+        payload = encode_operations(operations)
+        size = len(payload)
+        if size > PAYLOAD_BYTES_MAX:
+            raise TransactionTooLargeError(
+                f"the transaction has {size} bytes, the limit is {PAYLOAD_BYTES_MAX}; nothing was written; "
+                "next: split it"
+            )
+        views, log, limits = self._views, self._log, self._limits
+        active, frozen, _ = views.triple
+        if frozen is not None or active.bytes >= limits.bytes_max or active.records >= limits.records_max:
+            self._make_room(size)  # returns at once unless the log is over its cap
+        with views.append_lock:
+            if views.visible_lsn != log.last_lsn:
+                self._catch_up()
+            active = views.triple.active
+            self._check_kinds(active, operations)
+            if unchanged is not None and not unchanged():
+                raise ConflictError("a record that was read has changed meanwhile; next: run the transaction again")
+            self._in_flight = operations
+            lsn = log.append(payload)
+            active.apply(lsn, operations, views.newest_reader())
+            active.last_lsn = lsn
+            active.bytes += size
+            views.visible_lsn = lsn
+            self.commits += 1
+        if active.bytes >= limits.bytes_max or active.records >= limits.records_max:
+            self._became_dirty(True)
+        elif not active.first_us:
+            active.first_us = time.monotonic_ns() // 1000
+            self._became_dirty(False)
+        if (sync or self._sync) == "always":
+            self.wait_durable(lsn)
+        return Position(log.epoch, lsn)
+
+    def wait_durable(self, lsn: int) -> None:
+        """Return when the LSN is on disk; on a failed sync take what is not durable back out of the memtable."""
+        try:
+            self._log.wait_durable(lsn)
+        except StoreFailedError:
+            self.roll_back_to_durable()
+            raise
+
+    def _catch_up(self) -> None:
+        """Take in the transaction that an exception left between append and memtable. Under the append lock."""
+        views, lsn = self._views, self._log.last_lsn
+        if views.visible_lsn < lsn and self._log.failure is None:
+            active = views.triple.active
+            active.apply(lsn, self._in_flight, views.newest_reader())
+            active.last_lsn = views.visible_lsn = lsn
+
+    def _check_kinds(self, active: Memtable, operations: Sequence[Operation]) -> None:
+        known = ""
+        for operation in operations:
+            kind = _KINDS.get(type(operation))
+            if kind is None or operation.table == known:
+                continue
+            known = operation.table
+            layer = active.tables.get(known)
+            if layer is not None and layer.kind == kind:
+                continue
+            existing = self._views.newest_kind(known)
+            if existing is not None and existing != kind:
+                raise UsageError(f"table {known!r} holds {existing} records, not {kind}; next: use another table")
+
+    def roll_back_to_durable(self) -> None:
+        """After a failed sync: serve reads up to the durable LSN, nothing behind it."""
+        views, log = self._views, self._log
+        if not isinstance(log, AppendLog) or log.failure is None:
+            return
+        with views.append_lock:
+            if views.visible_lsn <= log.durable_lsn:
+                return
+            active, frozen, base = views.triple
+            start = base.position.lsn if frozen is None else frozen.last_lsn
+            memtable = Memtable(start)
+            try:
+                for frame in log.frames(start, log.durable_lsn):
+                    memtable.apply(frame.header.lsn, decode_operations(frame.payload), -1)
+                    memtable.bytes += len(frame.payload)
+            except (OSError, ValueError) as error:
+                views.close(f"the store is poisoned and its log cannot be read ({error}); close it and open it again")
+                return
+            memtable.last_lsn = log.durable_lsn
+            memtable.first_us = active.first_us
+            views.install(Triple(memtable, frozen, base))
+            views.visible_lsn = log.durable_lsn
+
+
+class RefusingCommitter:
+    """Refuses: for tables of a database that is closed, or that is read-only."""
+
+    def __init__(self, refuse: Callable[[], object]):
+        self._refuse = refuse
+
+    def commit(
+        self, operations: Sequence[Operation], sync: str | None = None, unchanged: Callable[[], bool] | None = None
+    ) -> Position:
+        """Raise what `refuse` raises."""
+        self._refuse()
+        raise AssertionError("a closed committer was asked to commit")

@@ -1,0 +1,274 @@
+"""The database: what `sessiondb.open` returns, and the two ways to open one."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from types import TracebackType
+from typing import Any, TypeVar, overload
+
+from .backend import Position, TableKind
+from .codec import DecHook, EncHook, RecordCodec, check_table_name
+from .config import Options, SyncLevel
+from .errors import ClosedError, UsageError
+from .files import Files
+from .location import parse_location
+from .opening import close_store, open_store
+from .stats import RecoveryReport, Stats
+from .store import Store
+from .table import Table
+from .wal.operations import Drop
+
+__all__ = ["Database", "open", "table"]
+
+T = TypeVar("T")
+_REAL_FILES = Files()
+id_of = id  # `id` is also an argument's name
+
+
+class Database:
+    """An open location. Use it in a ``with`` block, or call `close`; any thread may use it.
+
+    The same location opened twice in one process shares one engine; the last one to close ends it.
+    """
+
+    def __init__(self, store: Store):
+        self._store: Store | None = store
+        self._location = str(store.location)
+        self._tables: weakref.WeakValueDictionary[int, Table[Any]] = weakref.WeakValueDictionary()
+
+    @property
+    def _open(self) -> Store:
+        if self._store is None:
+            raise ClosedError(f"the database {self._location} is closed; next: open it again")
+        return self._store
+
+    @property
+    def location(self) -> str:
+        """The absolute path, symlinks resolved."""
+        return self._location
+
+    @property
+    def recovery_report(self) -> RecoveryReport:
+        """What opening found and did."""
+        return self._open.report
+
+    @overload
+    def table(
+        self, name: str, *, enc_hook: EncHook | None = None, dec_hook: DecHook | None = None
+    ) -> Table[Any]: ...
+    @overload
+    def table(
+        self,
+        name: str,
+        type: type[T],
+        *,
+        id: str | None = None,
+        enc_hook: EncHook | None = None,
+        dec_hook: DecHook | None = None,
+    ) -> Table[T]: ...
+    @overload
+    def table(
+        self,
+        name: str,
+        type: Any = Any,
+        *,
+        id: str | None = None,
+        enc_hook: EncHook | None = None,
+        dec_hook: DecHook | None = None,
+    ) -> Table[Any]: ...
+    def table(
+        self,
+        name: str,
+        type: Any = Any,
+        *,
+        id: str | None = None,
+        enc_hook: EncHook | None = None,
+        dec_hook: DecHook | None = None,
+    ) -> Table[Any]:
+        """A table; it comes into being with its first record.
+
+        Args:
+            name: printable, at most 200 UTF-8 bytes.
+            type: what a record is: a `msgspec.Struct`, dataclass, TypedDict, `dict`, `bytes`; any JSON value when
+                left out.
+            id: the attribute (or dict key) that holds a record's key.
+            enc_hook: makes an encodable value of one that msgspec does not know.
+            dec_hook: makes a value of a type that msgspec does not know.
+
+        Raises:
+            UsageError: a bad name or type, or the table holds the other kind of record (JSON or bytes).
+        """
+        store = self._open
+        name = check_table_name(name)
+        codec: RecordCodec[Any] = RecordCodec(name, type, id=id, enc_hook=enc_hook, dec_hook=dec_hook)
+        with store.pin() as view:
+            kind = view.kind(name)
+        if kind is not None and kind != codec.kind:
+            raise UsageError(f"table {name!r} holds {kind} records, not {codec.kind}")
+        made: Table[Any] = Table(store, name, codec)
+        self._tables[id_of(made)] = made
+        return made
+
+    def tables(self) -> dict[str, TableKind]:
+        """Every table with its kind, ``json`` or ``bytes``, in the order of the names."""
+        with self._open.pin() as view:
+            return view.tables()
+
+    def drop(self, name: str, *, sync: SyncLevel | None = None) -> bool:
+        """Remove a table with all its records.
+
+        Returns:
+            Whether there was one.
+        """
+        store = self._open
+        name = check_table_name(name)
+        store.must_be_writable()
+        with store.pin() as view:
+            if view.kind(name) is None:
+                return False
+        store.committer.commit((Drop(name),), sync)
+        return True
+
+    def position(self) -> Position:
+        """The last committed transaction; not necessarily durable."""
+        store = self._open
+        return Position(store.log.epoch, store.views.visible_lsn)
+
+    def sync(self) -> Position:
+        """Make everything committed so far durable, and return up to where.
+
+        Raises:
+            DurabilityUnknownError: the sync failed.
+        """
+        return self._open.sync()
+
+    def wait_durable(self, position: Position) -> None:
+        """Return when the transaction at the position is on disk.
+
+        Raises:
+            UsageError: the position is of another history, or in the future.
+            DurabilityUnknownError: the sync failed.
+        """
+        store = self._open
+        if position.epoch > store.log.epoch or position.lsn > store.views.visible_lsn:
+            raise UsageError(f"position {position} is not of this store: it is at {self.position()}")
+        if position.epoch == store.log.epoch:
+            store.wait_durable(position.lsn)  # whatever an earlier epoch kept was made durable when it ended
+
+    def checkpoint(self) -> None:
+        """Move everything committed so far into the backend, and shorten the log.
+
+        Raises:
+            StoreFailedError: the log or the backend failed; nothing is lost.
+        """
+        self._open.checkpoint()
+
+    def stats(self) -> Stats:
+        """Counters and states as they are now."""
+        return self._open.stats()
+
+    def close(self) -> None:
+        """End cleanly; a second call does nothing.
+
+        Raises:
+            StoreFailedError: the last sync failed; everything is released all the same.
+        """
+        store, self._store = self._store, None
+        if store is None:
+            return
+        for opened in list(self._tables.values()):
+            opened._disconnect(f"the database {self._location} is closed; next: open it again")
+        close_store(store)
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Database {self._location}{' (closed)' if self._store is None else ''}>"
+
+
+def open(
+    location: str | os.PathLike[str],
+    *,
+    sync: SyncLevel = "always",
+    sync_interval_ms: int = 1_000,
+    lock_timeout: float = 10.0,
+    checkpoint_bytes: int = 16 * 1024 * 1024,
+    checkpoint_records: int = 50_000,
+    checkpoint_age_s: float = 60.0,
+    read_only: bool = False,
+    create: bool = True,
+    files: Files = _REAL_FILES,
+) -> Database:
+    """Open a location, recovering it if its last user did not close it.
+
+    Args:
+        location: a path (JSON unless the suffix says otherwise) or a URL: ``json:///relative.json``,
+            ``json:////absolute.json``, ``memory:``.
+        sync: when a commit returns: ``always`` (on disk: survives power loss), ``interval`` (synced within
+            `sync_interval_ms`: survives ``kill -9``), ``never`` (``kill -9`` only).
+        sync_interval_ms: for ``interval``, in milliseconds.
+        lock_timeout: longest wait for another process or for room in the log, in seconds.
+        checkpoint_bytes: checkpoint when the log holds so many bytes.
+        checkpoint_records: checkpoint when the log holds so many changes.
+        checkpoint_age_s: checkpoint so long after the first change since the last one, in seconds.
+        read_only: change nothing, not even after a crash.
+        create: make the store when nothing is there.
+        files: the file system, for tests.
+
+    Raises:
+        UsageError: a bad option or location, nothing there that may be opened, or open here with other options.
+        WrongBackendError: something else is at the location; it is untouched.
+        StoreBusyError: another process has it.
+        CorruptionError: acknowledged data is damaged or missing; nothing was changed.
+        UnsupportedFormatError: a newer version wrote it.
+        StoreFailedError: the operating system refused.
+    """
+    options = Options(
+        sync=sync,
+        sync_interval_ms=sync_interval_ms,
+        lock_timeout=lock_timeout,
+        checkpoint_bytes=checkpoint_bytes,
+        checkpoint_records=checkpoint_records,
+        checkpoint_age_s=checkpoint_age_s,
+        read_only=read_only,
+        create=create,
+    )
+    return Database(open_store(files, parse_location(location), options))
+
+
+def table(
+    location: str | os.PathLike[str],
+    name: str = "records",
+    type: Any = Any,
+    *,
+    id: str | None = None,
+    enc_hook: EncHook | None = None,
+    dec_hook: DecHook | None = None,
+    **options: Any,
+) -> Table[Any]:
+    """Open a location and one table of it, in one line; the table's ``with`` block closes both.
+
+    Args:
+        location: as for `open`.
+        name: the table.
+        type: as for `Database.table`.
+        id: as for `Database.table`.
+        enc_hook: as for `Database.table`.
+        dec_hook: as for `Database.table`.
+        options: as for `open`.
+    """
+    database = open(location, **options)
+    try:
+        opened = database.table(name, type, id=id, enc_hook=enc_hook, dec_hook=dec_hook)
+    except BaseException:
+        database.close()
+        raise
+    opened._owner = database
+    return opened

@@ -1,0 +1,130 @@
+"""The memtable: committed changes that no checkpoint has moved into the backend yet.
+
+A memtable is written by one thread at a time (under the append lock) and read by any, without a lock. What a
+reader sees is decided by the LSN it reads at, so entries keep what they replaced for as long as a reader needs
+it: an entry is ``(lsn, image, older)``; ``image`` is the record's bytes, or ``None`` for a deletion; ``older`` is
+the entry before it, or ``None``.
+
+Dropping a table puts a new layer over the old one; readers at an earlier LSN go on in the old layer.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Optional
+
+from .backend import Changes, TableChanges, TableKind
+from .wal.operations import Delete, Drop, Operation, Put
+
+__all__ = ["Entry", "Memtable", "TableLayer", "entry_at"]
+
+Entry = tuple[int, bytes | None, Optional["Entry"]]
+
+
+class TableLayer:
+    """One table's entries since it was last dropped."""
+
+    __slots__ = ("_sorted", "dropped_lsn", "entries", "kind", "older", "older_lsn_max")
+
+    def __init__(self, kind: TableKind | None, dropped_lsn: int, older: TableLayer | None):
+        self.kind = kind
+        """``None`` while the layer holds nothing but a drop."""
+        self.dropped_lsn = dropped_lsn
+        """LSN of the drop that began this layer: nothing below shines through; 0 when none did."""
+        self.older = older
+        """The layer under the drop, for readers at an earlier LSN."""
+        self.entries: dict[str, Entry] = {}
+        self._sorted: list[str] = []
+
+    def sorted_keys(self) -> list[str]:
+        """All keys in order; never mutated. Keys are only ever added, so new ones are the dict's last."""
+        known = self._sorted
+        if len(known) != len(self.entries):
+            # list() runs without letting other threads in, so it sees one state of the dict.
+            fresh = list(islice(self.entries, len(known), None)) if known else list(self.entries)
+            self._sorted = known = sorted(known + fresh)
+        return known
+
+    def at(self, lsn: int) -> TableLayer | None:
+        """The layer that a reader at this LSN sees."""
+        layer: TableLayer | None = self
+        while layer is not None and layer.dropped_lsn > lsn:
+            layer = layer.older
+        return layer
+
+    def range(self, start: str | None, stop: str | None, *, reverse: bool) -> Iterator[tuple[str, Entry]]:
+        """Entries with ``start <= key < stop``, in order."""
+        keys = self.sorted_keys()
+        low = 0 if start is None else bisect_left(keys, start)
+        high = len(keys) if stop is None else bisect_left(keys, stop)
+        chosen: Sequence[str] = keys[low:high]
+        for key in reversed(chosen) if reverse else chosen:
+            yield key, self.entries[key]
+
+
+def entry_at(entry: Entry | None, lsn: int) -> Entry | None:
+    """The entry that a reader at this LSN sees, or ``None``: look further down."""
+    while entry is not None and entry[0] > lsn:
+        entry = entry[2]
+    return entry
+
+
+class Memtable:
+    """Changes of a range of LSNs, by table and key."""
+
+    __slots__ = ("bytes", "first_us", "last_lsn", "records", "tables")
+
+    def __init__(self, lsn: int):
+        self.tables: dict[str, TableLayer] = {}
+        self.last_lsn = lsn
+        """LSN of the last transaction that is in it (or that came before it)."""
+        self.records = 0
+        """Changes of records, counting each."""
+        self.bytes = 0
+        """Payload bytes of its transactions."""
+        self.first_us = 0
+        """When its first change was made, by the monotonic clock in microseconds; 0 while empty."""
+
+    def apply(self, lsn: int, operations: Sequence[Operation], newest_reader: int) -> None:
+        """Take in one transaction.
+
+        Args:
+            lsn: its LSN.
+            operations: what it does.
+            newest_reader: the highest LSN that a pinned view reads at, -1 when there is none: what such a view
+                sees is kept.
+        """
+        for operation in operations:
+            kind = type(operation)
+            if kind is Drop:
+                self._drop(operation.table, lsn, newest_reader)
+                continue
+            layer = self.tables.get(operation.table)
+            if layer is None:
+                layer = self.tables[operation.table] = TableLayer(None, 0, None)
+            if kind is Delete:
+                image = None
+            else:
+                image = operation.image  # type: ignore[union-attr]
+                if layer.kind is None:
+                    layer.kind = "json" if kind is Put else "bytes"
+            key = operation.key  # type: ignore[union-attr]
+            before = layer.entries.get(key)
+            if before is not None and before[0] > newest_reader:
+                before = before[2]  # nobody reads it any more; what it replaced may still be read
+            layer.entries[key] = (lsn, image, before if newest_reader >= 0 else None)
+        self.records += len(operations)
+
+    def _drop(self, table: str, lsn: int, newest_reader: int) -> None:
+        below = self.tables.get(table)
+        self.tables[table] = TableLayer(None, lsn, below if newest_reader >= 0 else None)
+
+    def changes(self) -> Changes:
+        """The final images, as a checkpoint hands them to the backend."""
+        changes: Changes = {}
+        for name, layer in self.tables.items():
+            images = {key: entry[1] for key, entry in layer.entries.items()}
+            changes[name] = TableChanges(layer.kind, layer.dropped_lsn > 0, images)
+        return changes

@@ -1,0 +1,187 @@
+"""Opening: from a location to a running store, one for each location in a process."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from .backend import Backend
+from .config import Options
+from .errors import CorruptionError, StoreFailedError, UsageError
+from .files import Files
+from .location import Location
+from .lock import StoreLocks
+from .store import Store, abandon_all
+from .wal.verdict import segment_names
+
+__all__ = ["backend_class", "close_store", "open_store"]
+
+BUILT_IN = {
+    "json": "sessiondb_backends.json_file:JsonFileBackend",
+    "memory": "sessiondb_backends.memory:MemoryBackend",
+}
+"""Scheme to dotted name; nothing is imported until it is used."""
+
+_lock = threading.Lock()
+_stores: dict[tuple[int, tuple[int, int]], Store] = {}
+_users: dict[int, int] = {}
+
+
+def backend_class(scheme: str) -> type[Backend]:
+    """The backend for a URL scheme: a built-in one, else what an entry point in ``sessiondb.backends`` names.
+
+    Raises:
+        UsageError: nobody provides it.
+    """
+    target = BUILT_IN.get(scheme)
+    if target is not None:
+        module, name = target.split(":")
+        found: type[Backend] = getattr(import_module(module), name)
+        return found
+    for entry in entry_points(group="sessiondb.backends", name=scheme):
+        loaded: type[Backend] = entry.load()
+        return loaded
+    raise UsageError(f"no backend for {scheme!r} is installed (built in: {', '.join(sorted(BUILT_IN))})")
+
+
+def open_store(files: Files, location: Location, options: Options) -> Store:
+    """Open a location, or share the store that this process has open there.
+
+    Raises:
+        UsageError: nothing is there and it may not be made, or it is open here with other options.
+        WrongBackendError: something else is there.
+        StoreBusyError: another process has it.
+        CorruptionError: acknowledged data is damaged or missing.
+        UnsupportedFormatError: a newer version wrote it.
+        StoreFailedError: the operating system refused.
+    """
+    if sys.platform == "win32":
+        raise UsageError("sessiondb is not tested on Windows, where its promises may not hold; it refuses to run there")
+    backend = backend_class(location.scheme)
+    with _lock:
+        try:
+            return _open(files, location, options, backend)
+        except OSError as error:
+            raise StoreFailedError(
+                f"cannot open {location}: {error.strerror or error} ({error.filename or location.path}); "
+                "nothing was changed"
+            ) from error
+
+
+def _open(files: Files, location: Location, options: Options, backend: type[Backend]) -> Store:
+    folder = backend.log_folder(location.path)
+    if folder is None:
+        if options.read_only:
+            raise UsageError(f"{location} keeps nothing: there is nothing to open read-only")
+        opened = backend.open(files, location.path, create=True)
+        return Store.start(files, location, options, StoreLocks(files, ""), opened, is_new=True)
+    exists = _check_location(files, location, options, backend, folder)
+    shared = _shared(files, location, options, folder)
+    if shared is not None:
+        return shared
+    if not options.read_only:
+        _make_folder(files, folder)
+    locks = StoreLocks(files, folder)
+    if files.stat(f"{folder}/OPEN") is not None or not options.read_only:
+        locks.acquire(read_only=options.read_only, timeout=options.lock_timeout)
+    opened_backend: Backend | None = None
+    try:
+        # Another process may have made it or removed it while this one waited for the lock.
+        exists = _check_location(files, location, options, backend, folder)
+        opened_backend = backend.open(files, location.path, create=not exists)
+        store = Store.start(files, location, options, locks, opened_backend, is_new=not exists)
+    except BaseException:
+        if opened_backend is not None:
+            opened_backend.close()
+        locks.release()
+        raise
+    _remember(files, folder, store)
+    return store
+
+
+def _check_location(
+    files: Files, location: Location, options: Options, backend: type[Backend], folder: str
+) -> bool:
+    """Whether the store is there; an error when it is not and must be."""
+    if backend.exists(files, location.path):
+        return True
+    if options.read_only or not options.create:
+        raise UsageError(f"there is no database at {location}; next: check the path")
+    parent = os.path.dirname(location.path)
+    if files.stat(parent) is None:
+        raise UsageError(f"the folder {parent} does not exist; next: make it, or choose another location")
+    if files.stat(folder) is not None and (segment_names(files, folder) or files.stat(f"{folder}/HEAD") is not None):
+        raise CorruptionError(
+            "the store's file is missing, but its log is here", path=location.path,
+            advice=f"put the file back; to start empty, move {folder} away",
+        )  # fmt: skip
+    return False
+
+
+def _make_folder(files: Files, folder: str) -> None:
+    if files.stat(folder) is None:
+        try:
+            files.mkdir(folder)
+        except FileExistsError:
+            return  # another opener was first
+        files.sync_folder(os.path.dirname(folder))
+
+
+def _key(files: Files, folder: str) -> tuple[int, tuple[int, int]] | None:
+    """OPEN is never replaced, so its inode names the store whatever path leads to it."""
+    info = files.stat(f"{folder}/OPEN")
+    return None if info is None else (id(files), info.identity)
+
+
+def _shared(files: Files, location: Location, options: Options, folder: str) -> Store | None:
+    key = _key(files, folder)
+    store = None if key is None else _stores.get(key)
+    if store is None:
+        return None
+    if store.options != options:
+        raise UsageError(
+            f"{location} is open in this process with other options ({store.options}); "
+            "next: use the same options, or close it first"
+        )
+    _users[id(store)] += 1
+    return store
+
+
+def _remember(files: Files, folder: str, store: Store) -> None:
+    key = _key(files, folder)
+    if key is not None:
+        _stores[key] = store
+        _users[id(store)] = 1
+
+
+def close_store(store: Store) -> None:
+    """One user less; the last one closes the store.
+
+    Raises:
+        StoreFailedError: see `Store.close`.
+    """
+    with _lock:
+        left = _users.get(id(store), 1) - 1
+        if left > 0:
+            _users[id(store)] = left
+            return
+        _users.pop(id(store), None)
+        for key in [key for key, known in _stores.items() if known is store]:
+            del _stores[key]
+        store.close()
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()
+    _stores.clear()
+    _users.clear()
+    abandon_all()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+

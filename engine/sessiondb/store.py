@@ -1,0 +1,281 @@
+"""The engine of one open location, shared by every `Database` of this process that opened it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import weakref
+
+from .backend import Backend, Position
+from .checkpoint import Checkpointer
+from .commit import Committer
+from .config import Limits, Options
+from .errors import ReadOnlyError, SessionDBError
+from .files import Files
+from .location import Location
+from .lock import StoreLocks
+from .memtable import Memtable
+from .recovery import make_report, recover, survey, torn_report
+from .stats import RecoveryReport, Stats
+from .views import Triple, View, Views
+from .wal.log import AppendLog, NoLog
+from .wal.verdict import segment_names
+
+__all__ = ["Store"]
+
+CLOSE_BYTES_MIN = 1 << 20
+"""A log smaller than this is left at a clean close, unless the backend is rewritten as a whole anyway."""
+
+logger = logging.getLogger("sessiondb")
+
+
+class Store:
+    """An open store: its backend, its log, its views, and who works on them."""
+
+    def __init__(self, files: Files, location: Location, options: Options, locks: StoreLocks, backend: Backend):
+        self.files = files
+        self.location = location
+        self.options = options
+        self.backend = backend
+        self.identity = backend.identity()
+        self.report: RecoveryReport
+        self._locks = locks
+        self._syncer: _Syncer | None = None
+        self._closed = False
+
+    @classmethod
+    def start(
+        cls, files: Files, location: Location, options: Options, locks: StoreLocks, backend: Backend, *, is_new: bool
+    ) -> Store:
+        """Recover the log and begin; the caller holds the locks that the options call for."""
+        store = cls(files, location, options, locks, backend)
+        folder = type(backend).log_folder(location.path)
+        position = backend.position()
+        base = backend.read()
+        memtable = Memtable(position.lsn)
+        if folder is None:
+            store.log = NoLog(position.epoch, position.lsn)
+            store.report = _nothing_to_recover(position)
+        elif options.read_only:
+            memtable = store._survey(folder, position)
+        else:
+            recovered = recover(files, folder, store.identity.uuid, position, is_new=is_new)
+            store.log, memtable, store.report = recovered
+        store.views = Views(memtable.last_lsn, base)
+        store.views.install(Triple(memtable, None, base))
+        store._begin(memtable)
+        _open_stores.add(store)
+        return store
+
+    log: AppendLog | NoLog
+    views: Views
+
+    def _survey(self, folder: str, position: Position) -> Memtable:
+        if self.files.stat(folder) is None:
+            self.log = NoLog(position.epoch, position.lsn)
+            self.report = _nothing_to_recover(position)
+            return Memtable(position.lsn)
+        found = survey(self.files, folder, self.identity.uuid, position.lsn)
+        epoch = position.epoch if found.contents.newest is None else found.contents.newest.epoch
+        self.log = NoLog(epoch, found.contents.last_lsn)
+        self.report = make_report(found, position, epoch, torn_report(found, folder))
+        return found.memtable
+
+    def _begin(self, memtable: Memtable) -> None:
+        options = self.options
+        limits = Limits(options.checkpoint_bytes, options.checkpoint_records)
+        self.checkpointer = Checkpointer(
+            self.files, self.log, self.views, self.backend, options, limits, lambda: self.views.catch_up()
+        )
+        self.committer = Committer(
+            self.log, self.views, limits, options.sync, self.checkpointer.make_room, self._became_dirty
+        )
+        if options.sync == "interval":
+            self._syncer = _Syncer(self.committer, self.log, options.sync_interval_ms / 1000)
+        if memtable.records and not options.read_only:
+            memtable.first_us = time.monotonic_ns() // 1000
+            due = memtable.bytes >= limits.bytes_max or memtable.records >= limits.records_max
+            self._became_dirty(due)
+
+    def _became_dirty(self, due: bool) -> None:
+        self.checkpointer.became_dirty(due)
+
+    # ---- what databases ask for
+
+    def must_be_writable(self) -> None:
+        """Raise unless commits are allowed.
+
+        Raises:
+            ReadOnlyError: the store was opened read-only.
+        """
+        if self.options.read_only:
+            raise ReadOnlyError(
+                f"{self.location} was opened read-only; next: open it without read_only to change it"
+            )
+
+    def pin(self) -> View:
+        """A view of everything that is visible now."""
+        return self.views.pin()
+
+    def sync(self) -> Position:
+        """Make everything committed so far durable.
+
+        Raises:
+            DurabilityUnknownError: the sync failed.
+        """
+        lsn = self.views.visible_lsn
+        self.wait_durable(lsn)
+        return Position(self.log.epoch, lsn)
+
+    def wait_durable(self, lsn: int) -> None:
+        """Return when the LSN is on disk."""
+        _ = self.views.triple  # closed stores say so
+        self.committer.wait_durable(lsn)
+
+    def checkpoint(self) -> None:
+        """Move everything committed so far into the backend.
+
+        Raises:
+            StoreFailedError: the log or the backend failed; nothing is lost.
+        """
+        self.must_be_writable()
+        try:
+            self.checkpointer.run()
+        except SessionDBError:
+            self.committer.roll_back_to_durable()
+            raise
+
+    def stats(self) -> Stats:
+        """Counters and states as they are now."""
+        active, frozen, base = self.views.triple
+        log = self.log
+        segments, disk_bytes = self._segments()
+        failure = log.failure
+        state = "poisoned" if failure is not None else "read-only" if self.options.read_only else "open"
+        return Stats(
+            location=str(self.location),
+            backend=self.backend.scheme,
+            state=state,
+            uuid=self.identity.uuid.hex(),
+            epoch=log.epoch,
+            last_lsn=self.views.visible_lsn,
+            durable_lsn=log.durable_lsn,
+            applied_lsn=base.position.lsn,
+            log_bytes=active.bytes + (0 if frozen is None else frozen.bytes),
+            log_records=active.records + (0 if frozen is None else frozen.records),
+            log_segments=segments,
+            log_disk_bytes=disk_bytes,
+            backend_bytes=self.backend.size(),
+            commits=self.committer.commits,
+            syncs=log.syncs,
+            checkpoints=self.checkpointer.checkpoints,
+            checkpoint_failures=self.checkpointer.failures,
+            last_checkpoint_error=self.checkpointer.last_error,
+            back_pressure_waits=self.checkpointer.waits,
+            failure=None if failure is None else str(failure),
+        )
+
+    def _segments(self) -> tuple[int, int]:
+        folder = type(self.backend).log_folder(self.location.path)
+        if folder is None or self.files.stat(folder) is None:
+            return 0, 0
+        sizes = [self.files.stat(f"{folder}/{name}") for name in segment_names(self.files, folder)]
+        return len(sizes), sum(info.size for info in sizes if info is not None)
+
+    # ---- the end
+
+    def close(self) -> None:
+        """End cleanly: everything durable, the log short, the locks free. A second call does nothing.
+
+        Raises:
+            StoreFailedError: the last sync failed; everything is released all the same.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        if self._syncer is not None:
+            self._syncer.stop()
+        self.checkpointer.stop()
+        usable = not self.options.read_only and self.log.failure is None
+        try:
+            if usable:
+                self._settle()
+        finally:
+            self._release(clean=usable and self.log.failure is None)
+
+    def _settle(self) -> None:
+        self.committer.wait_durable(self.views.visible_lsn)
+        active, frozen, _ = self.views.triple
+        waiting = active.bytes + (0 if frozen is None else frozen.bytes)
+        if waiting and (self.backend.whole_file or waiting > CLOSE_BYTES_MIN):
+            try:
+                self.checkpointer.run()
+            except SessionDBError as error:
+                if self.log.failure is not None:
+                    raise
+                logger.warning("%s: no checkpoint at close, the log keeps what it has: %s", self.location, error)
+
+    def _release(self, *, clean: bool) -> None:
+        _open_stores.discard(self)
+        try:
+            self.views.close(f"the database {self.location} is closed; next: open it again")
+            if isinstance(self.log, AppendLog):
+                self.log.close(clean=clean)
+            self.backend.close()
+        finally:
+            self._locks.release()
+
+    def abandon(self) -> None:
+        """After a fork, in the child: let go of the descriptors without a word to the locks, which are the parent's."""
+        self._closed = True
+        self.views.close(
+            f"the database {self.location} belongs to the parent process; next: open it in this process"
+        )
+        if isinstance(self.log, AppendLog):
+            self.log.tail.file.close()
+        self._locks.release()  # closing a descriptor that the parent still has open unlocks nothing
+
+
+class _Syncer:
+    """Syncs within the interval after a commit that did not wait for it."""
+
+    def __init__(self, committer: Committer, log: AppendLog | NoLog, interval_s: float):
+        self._committer = committer
+        self._log = log
+        self._interval_s = interval_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="sessiondb-sync", daemon=True)
+        self._thread.start()
+
+    def _loop(self) -> None:
+        while not self._stop.wait(self._interval_s):
+            if self._log.durable_lsn < self._log.last_lsn:
+                try:
+                    self._committer.wait_durable(self._log.last_lsn)
+                except SessionDBError as error:
+                    logger.error("the log could not be synced: %s", error)
+                    return
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._thread.join()
+
+
+def _nothing_to_recover(position: Position) -> RecoveryReport:
+    return RecoveryReport(
+        clean=True, epoch=position.epoch, epoch_before=position.epoch, applied_lsn=position.lsn,
+        last_lsn=position.lsn, transactions=0, records=0, bytes=0, torn_tail=None, undurable_lost=0, notices=[],
+        duration_ms=0.0,
+    )  # fmt: skip
+
+
+_open_stores: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+def abandon_all() -> None:
+    """In a forked child: no store of the parent is the child's."""
+    for store in list(_open_stores):
+        store.abandon()
+    _open_stores.clear()

@@ -1,0 +1,475 @@
+"""Tables: records of one type by key, with the habits of a dict and the promises of the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from .backend import Position
+from .codec import RecordCodec, check_key
+from .commit import RefusingCommitter, Committer
+from .config import SyncLevel
+from .errors import ConflictError, DuplicateKeyError, UsageError, ValidationError
+from .mapping import TableItems, TableValues
+from .store import Store
+from .views import Views
+from .wal.operations import Delete, Operation, Put, PutBytes
+
+if TYPE_CHECKING:
+    from .database import Database
+
+__all__ = ["Table"]
+
+T = TypeVar("T")
+D = TypeVar("D")
+_MISSING: Any = object()
+ATTEMPTS_MAX = 1_000
+
+
+class Table(MutableMapping[str, T], Generic[T]):
+    """A named set of records of one type, keyed by `str`, in the order of the keys' UTF-8 bytes.
+
+    Every change is one transaction: all of it happens or none, and with the sync level ``always`` it is on disk
+    when the call returns. Every read gives the caller records of its own: changing one changes nothing stored
+    (``t["a"]["n"] += 1`` does not persist; `modify` does).
+
+    All methods may be called from any thread. All of them raise `ClosedError` after `Database.close`,
+    `ValidationError` for a key that cannot be stored, and, when they change something, `ReadOnlyError`,
+    `StoreFailedError` and `DurabilityUnknownError`.
+    """
+
+    def __init__(self, store: Store, name: str, codec: RecordCodec[T], owner: Database | None = None):
+        self.name = name
+        self._store = store
+        self._views = store.views
+        self._committer: Committer | RefusingCommitter = store.committer
+        if store.options.read_only:
+            self._committer = RefusingCommitter(store.must_be_writable)
+        self._codec = codec
+        self._put_operation: type[Put | PutBytes] = PutBytes if codec.kind == "bytes" else Put
+        self._owner = owner
+
+    @property
+    def type(self) -> Any:
+        """The records' type, `typing.Any` for any JSON value."""
+        return self._codec.type
+
+    # ---- one record
+
+    def __getitem__(self, key: str) -> T:
+        image = self._views.get(self.name, key) if key.__class__ is str else self._get_odd(key)
+        if image is None:
+            raise KeyError(key)
+        return self._codec.decode(key, image)
+
+    @overload
+    def get(self, key: str, /) -> T | None: ...
+    @overload
+    def get(self, key: str, /, default: T) -> T: ...
+    @overload
+    def get(self, key: str, /, default: D) -> T | D: ...
+    def get(self, key: str, /, default: Any = None) -> Any:
+        """The record, or `default` when there is none.
+
+        Raises:
+            ValidationError: the stored record does not fit the table's type.
+        """
+        image = self._views.get(self.name, key) if key.__class__ is str else self._get_odd(key)
+        return default if image is None else self._codec.decode(key, image)
+
+    def _get_odd(self, key: object) -> bytes | None:
+        return self._views.get(self.name, check_key(self.name, key))
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and self._views.get(self.name, str.__str__(key)) is not None
+
+    def put(self, key: str, record: T, *, sync: SyncLevel | None = None) -> Position:
+        """Store the record, replacing what was there.
+
+        Args:
+            key: at most 480 UTF-8 bytes.
+            record: of the table's type, at most 64 MiB encoded.
+            sync: when to return, instead of the database's level.
+
+        Returns:
+            The transaction's position, for `Database.wait_durable`.
+        """
+        key = check_key(self.name, key)
+        operation = self._put_operation(self.name, key, self._codec.encode(key, record))
+        return self._committer.commit((operation,), sync)
+
+    def __setitem__(self, key: str, record: T) -> None:
+        self.put(key, record)
+
+    @overload
+    def insert(self, record: T, /, *, sync: SyncLevel | None = None) -> Position: ...
+    @overload
+    def insert(self, key: str, record: T, /, *, sync: SyncLevel | None = None) -> Position: ...
+    def insert(self, key: Any, record: Any = _MISSING, /, *, sync: SyncLevel | None = None) -> Position:
+        """Store a record that must not be there yet; its key is the id field, or the first argument.
+
+        Raises:
+            DuplicateKeyError: the key exists; nothing was written.
+        """
+        if record is _MISSING:
+            key, record = self._codec.key_of(key), key
+        key = check_key(self.name, key)
+        image = self._codec.encode(key, record)
+
+        def build() -> list[Operation]:
+            if self._views.get(self.name, key) is not None:
+                raise DuplicateKeyError(self.name, key)
+            return [self._put_operation(self.name, key, image)]
+
+        return self._commit_reading((key,), build, sync)
+
+    def patch(self, key: str, changes: Mapping[str, Any], *, sync: SyncLevel | None = None) -> T:
+        """Set some fields of the stored record; all others stay, also those the type does not know.
+
+        Args:
+            key: of an existing record.
+            changes: Python field name to value; ``None`` stores null, `sessiondb.UNSET` removes the field.
+            sync: when to return.
+
+        Returns:
+            The record as it is now.
+
+        Raises:
+            KeyError: there is no such record.
+            ValidationError: an unknown field, the id, or a value that does not fit; nothing was written.
+        """
+        key = check_key(self.name, key)
+        patched: list[T] = []
+
+        def build() -> list[Operation]:
+            image, record = self._codec.patch(key, self._image(key), changes)
+            patched[:] = [record]
+            return [self._put_operation(self.name, key, image)]
+
+        self._commit_reading((key,), build, sync)
+        return patched[0]
+
+    def modify(
+        self, key: str, change: Callable[[T], T], *, default: T = _MISSING, sync: SyncLevel | None = None
+    ) -> T:
+        """Read, change and write one record without losing anybody's update.
+
+        `change` gets the record (or `default`) and returns the new one; it is called again when somebody else
+        changed the record meanwhile, so it should do nothing else. Fields that the type does not know stay.
+
+        Returns:
+            The record as it was stored.
+
+        Raises:
+            KeyError: there is no such record, and no `default`.
+            ValidationError: what `change` returned cannot be stored (``None``: it returned nothing).
+            ConflictError: others changed the record 1,000 times in a row.
+        """
+        key = check_key(self.name, key)
+        stored: list[T] = []
+
+        def build() -> list[Operation]:
+            before = self._views.get(self.name, key)
+            if before is None and default is _MISSING:
+                raise KeyError(key)
+            record = change(default if before is None else self._codec.decode(key, before))
+            if record is None:
+                raise ValidationError("the function of modify() returned None", table=self.name, key=key)
+            image = self._codec.encode(key, record)
+            if before is not None:
+                image = self._codec.keep_unknown(key, before, image)
+            stored[:] = [self._codec.decode(key, image)]
+            return [self._put_operation(self.name, key, image)]
+
+        self._commit_reading((key,), build, sync)
+        return stored[0]
+
+    def replace(self, key: str, expected: T, new: T, *, sync: SyncLevel | None = None) -> bool:
+        """Store `new` if the record equals `expected` now (compared as values, not as bytes).
+
+        Returns:
+            Whether it did; False when the record differs or is missing.
+        """
+        key = check_key(self.name, key)
+        image = self._codec.encode(key, new)
+        replaced: list[bool] = []
+
+        def build() -> list[Operation]:
+            before = self._views.get(self.name, key)
+            replaced[:] = [before is not None and self._codec.decode(key, before) == expected]
+            return [self._put_operation(self.name, key, image)] if replaced[0] else []
+
+        self._commit_reading((key,), build, sync)
+        return replaced[0]
+
+    def __delitem__(self, key: str) -> None:
+        key = check_key(self.name, key)
+
+        def build() -> list[Operation]:
+            self._image(key)
+            return [Delete(self.name, key)]
+
+        self._commit_reading((key,), build, None)
+
+    @overload
+    def pop(self, key: str, /) -> T: ...
+    @overload
+    def pop(self, key: str, /, default: T) -> T: ...
+    @overload
+    def pop(self, key: str, /, default: D) -> T | D: ...
+    def pop(self, key: str, /, default: Any = _MISSING) -> Any:
+        """Delete a record and return it; of several callers only one gets it."""
+        key = check_key(self.name, key)
+        popped: list[Any] = []
+
+        def build() -> list[Operation]:
+            image = self._views.get(self.name, key)
+            if image is None:
+                if default is _MISSING:
+                    raise KeyError(key)
+                popped[:] = [default]
+                return []
+            popped[:] = [self._codec.decode(key, image)]
+            return [Delete(self.name, key)]
+
+        self._commit_reading((key,), build, None)
+        return popped[0]
+
+    def popitem(self) -> tuple[str, T]:
+        """Delete the first record in key order and return it with its key.
+
+        Raises:
+            KeyError: the table is empty.
+        """
+        while True:
+            for key, _ in self.scan(limit=1):
+                record = self.pop(key, _MISSING)
+                if record is not _MISSING:
+                    return key, record
+                break
+            else:
+                raise KeyError(f"table {self.name!r} is empty")
+
+    def setdefault(self, key: str, default: T = None, /) -> T:  # type: ignore[assignment]
+        """The record, after storing `default` if there was none."""
+        try:
+            self.insert(key, default)
+        except DuplicateKeyError:
+            found = self.get(key, _MISSING)
+            return self.setdefault(key, default) if found is _MISSING else found
+        return self[key]
+
+    # ---- many records
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, T]:
+        """Those of the records that exist, all as of one moment, in the order of `keys`."""
+        wanted = [check_key(self.name, key) for key in keys]
+        with self._pin() as view:
+            images = view.get_many(self.name, wanted)
+        return {key: self._codec.decode(key, image) for key, image in images.items()}
+
+    def put_many(
+        self, records: Mapping[str, T] | Iterable[tuple[str, T]], *, sync: SyncLevel | None = None
+    ) -> Position:
+        """Store all of the records in one transaction.
+
+        Raises:
+            ValidationError: one of them cannot be stored; none was.
+            TransactionTooLargeError: over 1 GiB together; none was stored.
+        """
+        pairs = records.items() if isinstance(records, Mapping) else records
+        operations: list[Operation] = []
+        for key, record in pairs:
+            key = check_key(self.name, key)
+            operations.append(self._put_operation(self.name, key, self._codec.encode(key, record)))
+        if not operations:
+            return Position(self._store.log.epoch, self._views.visible_lsn)
+        return self._committer.commit(operations, sync)
+
+    def update(self, other: Any = (), /, **records: T) -> None:  # type: ignore[override]
+        """As `dict.update`, in one transaction."""
+        if hasattr(other, "keys"):
+            other = [(key, other[key]) for key in other.keys()]  # noqa: SIM118 - any object with keys, as in dict
+        self.put_many([*other, *records.items()])
+
+    def delete_many(self, keys: Iterable[str], *, sync: SyncLevel | None = None) -> int:
+        """Delete those of the records that exist, in one transaction.
+
+        Returns:
+            How many there were.
+        """
+        wanted = list(dict.fromkeys(check_key(self.name, key) for key in keys))
+        found: list[str] = []
+
+        def build() -> list[Operation]:
+            with self._pin() as view:
+                found[:] = view.get_many(self.name, wanted)
+            return [Delete(self.name, key) for key in found]
+
+        self._commit_reading(wanted, build, sync)
+        return len(found)
+
+    def delete_prefix(self, prefix: str, *, sync: SyncLevel | None = None) -> int:
+        """Delete every record whose key begins with `prefix` (all of them for ``""``), in one transaction.
+
+        Returns:
+            How many there were.
+        """
+        stop = _prefix_stop(prefix)
+        for _ in range(ATTEMPTS_MAX):
+            with self._pin() as view:
+                keys = [key for key, _ in view.scan(self.name, prefix or None, stop)]
+            if not keys:
+                return 0
+            operations = [Delete(self.name, key) for key in keys]
+            lsn = view.lsn
+            try:
+                self._committer.commit(
+                    operations, sync, lambda lsn=lsn: not self._views.range_changed_since(lsn, self.name, prefix, stop)  # type: ignore[misc]
+                )
+            except ConflictError:
+                continue
+            return len(keys)
+        raise _too_many_conflicts(self.name)
+
+    def clear(self) -> None:
+        """Delete every record, in one transaction; the table stays."""
+        self.delete_prefix("")
+
+    # ---- ranges
+
+    def scan(
+        self,
+        prefix: str = "",
+        *,
+        start: str | None = None,
+        stop: str | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[tuple[str, T]]:
+        """(key, record) pairs in key order, all as of the moment of the call.
+
+        Args:
+            prefix: only keys that begin with it.
+            start: only keys at or above it.
+            stop: only keys below it.
+            reverse: from the last to the first.
+            limit: at most so many pairs.
+        """
+        if limit is not None and limit < 0:
+            raise UsageError(f"limit is {limit}; it must be at least 0")
+        decode = self._codec.decode
+        return ((key, decode(key, image)) for key, image in self._images(prefix, start, stop, reverse, limit))
+
+    def _images(
+        self, prefix: str, start: str | None, stop: str | None, reverse: bool, limit: int | None
+    ) -> Iterator[tuple[str, bytes]]:
+        view = self._pin()  # now, not when the first pair is asked for
+        bounds = [bound for bound in (prefix or None, start) if bound is not None]
+        low = max(bounds, default=None)
+        bounds = [bound for bound in (_prefix_stop(prefix), stop) if bound is not None]
+        high = min(bounds, default=None)
+
+        def images() -> Iterator[tuple[str, bytes]]:
+            with view:
+                for number, pair in enumerate(view.scan(self.name, low, high, reverse=reverse)):
+                    if number == limit:
+                        return
+                    yield pair
+
+        return images() if limit != 0 else iter(())
+
+    def count(self, prefix: str = "") -> int:
+        """The number of records, or of those whose key begins with `prefix`."""
+        with self._pin() as view:
+            if not prefix:
+                return view.count(self.name)
+            return sum(1 for _ in view.scan(self.name, prefix, _prefix_stop(prefix)))
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def __iter__(self) -> Iterator[str]:
+        return (key for key, _ in self._images("", None, None, False, None))
+
+    def __reversed__(self) -> Iterator[str]:
+        return (key for key, _ in self._images("", None, None, True, None))
+
+    def items(self) -> ItemsView[str, T]:
+        """(key, record) pairs in key order."""
+        return TableItems(self)
+
+    def values(self) -> ValuesView[T]:
+        """Records in key order."""
+        return TableValues(self)
+
+    # ---- the five-line start
+
+    def close(self) -> None:
+        """Close the database that `sessiondb.table` opened for this table; nothing for any other table."""
+        if self._owner is not None:
+            self._owner.close()
+
+    def __enter__(self) -> Table[T]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Table {self.name!r} of {self._store.location}>"
+
+    # ---- inside
+
+    def _disconnect(self, reason: str) -> None:
+        """The database was closed: every later call says so, without a check in any of them."""
+        self._views = Views.closed(reason)
+        self._committer = RefusingCommitter(lambda: self._views.triple)
+
+    def _pin(self) -> Any:
+        return self._views.pin()
+
+    def _image(self, key: str) -> bytes:
+        image = self._views.get(self.name, key)
+        if image is None:
+            raise KeyError(key)
+        return image
+
+    def _commit_reading(
+        self, keys: Iterable[str], build: Callable[[], list[Operation]], sync: SyncLevel | None
+    ) -> Position:
+        """Commit what `build` computes from the records under `keys`, again if one of them changed meanwhile."""
+        views = self._views
+        for _ in range(ATTEMPTS_MAX):
+            lsn = views.visible_lsn
+            operations = build()
+            if not operations:
+                return Position(self._store.log.epoch, lsn)
+            try:
+                return self._committer.commit(
+                    operations, sync, lambda lsn=lsn: not views.changed_since(lsn, self.name, keys)  # type: ignore[misc]
+                )
+            except ConflictError:
+                continue
+        raise _too_many_conflicts(self.name)
+
+
+def _too_many_conflicts(table: str) -> ConflictError:
+    return ConflictError(
+        f"table {table!r}: others changed the same records {ATTEMPTS_MAX} times in a row; next: try again later"
+    )
+
+
+def _prefix_stop(prefix: str) -> str | None:
+    """The first key behind all that begin with `prefix`; ``None`` when there is none."""
+    while prefix:
+        code = ord(prefix[-1]) + 1
+        if code == 0xD800:
+            code = 0xE000  # surrogates are no characters
+        if code <= 0x10FFFF:
+            return prefix[:-1] + chr(code)
+        prefix = prefix[:-1]
+    return None

@@ -1,0 +1,386 @@
+"""Writing the log: append, shared sync, growth, seal and roll, poison.
+
+Who may call what: `append` and `roll` only under the append lock (`roll` also in the sync role); `wait_durable`
+from any thread, without the append lock.
+
+The sync role. A durable commit appends under the append lock, lets go of it, and waits for a sync that began
+after its append. One waiter takes the role and syncs for all who appended before that moment; when it is done,
+the next waiter syncs for the rest. So N threads share syncs, and nobody syncs under the append lock but `roll`.
+
+A failed sync poisons the log (the kernel reports the error once and says OK on a retry, while the page is gone):
+every waiter gets `DurabilityUnknownError`, nothing is written or synced again, opening anew recovers. A failed
+write is overwritten with zeros, so that nothing stands behind the end; if that fails too, the log is poisoned.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..errors import DurabilityUnknownError, StoreFailedError
+from ..files import File, Files
+from .format import (
+    SEAL,
+    SEGMENT_HEADER_BYTES,
+    STATE_CLEAN,
+    STATE_POISONED,
+    TRANSACTION,
+    SegmentHeader,
+    SegmentName,
+    decode_segment_header,
+    encode_frame,
+    encode_segment_header,
+    is_good_salt,
+)
+from .head import Head
+from .reader import Frame, FrameReader
+
+__all__ = ["AppendLog", "LogTail", "NoLog", "SegmentSyncError", "create_segment"]
+
+GROW_BYTES_MIN = 16 * 1024
+GROW_BYTES_MAX = 1024 * 1024
+
+logger = logging.getLogger("sessiondb.log")
+
+
+class LogTail(NamedTuple):
+    """Where the next frame goes; replaced as a whole by a single assignment."""
+
+    segment: SegmentHeader
+    file: File
+    end: int
+    lsn: int
+    """The last transaction's LSN."""
+    crc: int
+    sealed: bool
+
+
+class NoLog:
+    """The log of a database that keeps nothing: it counts LSNs. Everything is as durable as it will ever be."""
+
+    def __init__(self, epoch: int, lsn: int):
+        self.epoch = epoch
+        self.last_lsn = lsn
+        self.durable_lsn = lsn
+        self.syncs = 0
+        self.failure: Exception | None = None
+
+    def append(self, payload: bytes) -> int:
+        """Count."""
+        self.last_lsn = self.durable_lsn = self.last_lsn + 1
+        return self.last_lsn
+
+    def wait_durable(self, lsn: int) -> None:
+        """Nothing to wait for."""
+
+    def take_role(self) -> None:
+        """Nobody syncs."""
+
+    def release_role(self) -> None:
+        """Nobody syncs."""
+
+    def roll(self) -> None:
+        """There are no segments."""
+
+
+class AppendLog:
+    """The log of an open store, after recovery."""
+
+    def __init__(self, files: Files, folder: str, tail: LogTail, head: Head, durable_lsn: int):
+        self.files = files
+        self.folder = folder
+        self.head = head
+        self.epoch = tail.segment.epoch
+        self.tail = tail
+        self.durable_lsn = durable_lsn
+        self.syncs = 0
+        self.failure: Exception | None = None
+        self._generation = head.generation()
+        self._capacity = tail.file.size()
+        self._pending = 0  # bytes that an append may have left behind the end without finishing
+        self._role_taken = False
+        self._role = threading.Condition(threading.Lock())
+
+    @property
+    def last_lsn(self) -> int:
+        """LSN of the last transaction appended."""
+        return self.tail.lsn
+
+    # ---- append
+
+    def append(self, payload: bytes) -> int:
+        """Write one transaction frame and return its LSN. Under the append lock.
+
+        Raises:
+            StoreFailedError: nothing was appended; the log is usable unless it says that it is poisoned.
+        """
+        if self.tail.sealed:
+            self._start_next_segment()  # an earlier roll could not
+        lsn = self.tail.lsn + 1
+        self._write_frame(TRANSACTION, lsn, payload)
+        return lsn
+
+    def _write_frame(self, kind: int, lsn: int, payload: bytes) -> None:
+        self._must_be_usable()
+        if self._pending:
+            self._zero_pending()
+        segment, file, start, last_lsn, prev, _ = self.tail
+        frame, crc = encode_frame(
+            kind, lsn, payload, prev, lsn - self.durable_lsn, time.time_ns() // 1000, segment.salt
+        )
+        end = start + len(frame)
+        # From here an exception of any kind, Ctrl-C too, may leave bytes behind the end: the next append sees
+        # `_pending` and writes zeros over them first.
+        self._pending = len(frame)
+        try:
+            if end > self._capacity:
+                self._grow(file, end)
+            file.pwrite(frame, start)
+        except OSError as error:
+            self._zero_pending()
+            raise StoreFailedError(
+                f"cannot append to the log: {error.strerror or error} ({file.path}); nothing was written; "
+                "next: make room or mend the disk, then try again"
+            ) from error
+        self.tail = LogTail(segment, file, end, lsn if kind == TRANSACTION else last_lsn, crc, kind == SEAL)
+        self._pending = 0
+        self.head.publish(end, self.tail.lsn)
+
+    def _grow(self, file: File, needed: int) -> None:
+        """Add zeros: a sync of bytes inside the file is 30-40 % cheaper than one that also changes its size."""
+        chunk = min(self._capacity, GROW_BYTES_MAX)
+        target = -(-max(needed, self._capacity + chunk) // GROW_BYTES_MIN) * GROW_BYTES_MIN
+        offset = self._capacity
+        while offset < target:
+            count = min(GROW_BYTES_MAX, target - offset)
+            file.pwrite(bytes(count), offset)
+            offset += count
+            self._capacity = offset
+
+    def _zero_pending(self) -> None:
+        """Nothing but zeros may stand behind the end: a later append must not bury part of an earlier one."""
+        file, start = self.tail.file, self.tail.end
+        try:
+            # Whatever was written lies inside the file; beyond its end there is nothing to overwrite.
+            count = min(self._pending, file.size() - start)
+            if count > 0:
+                file.pwrite(bytes(count), start)
+            self._capacity = file.size()
+        except OSError as error:
+            self.poison(error, f"cannot take back a failed append in {file.path}")
+            raise self._poisoned() from error
+        self._pending = 0
+
+    # ---- sync
+
+    def wait_durable(self, lsn: int) -> None:
+        """Return when the transaction is on disk, syncing for everybody if nobody else does.
+
+        Raises:
+            DurabilityUnknownError: a sync failed, or the log changed hands meanwhile.
+        """
+        if self.durable_lsn >= lsn or not self._take_role(lsn):
+            return
+        try:
+            self._sync()
+        finally:
+            self.release_role()
+
+    def take_role(self) -> None:
+        """Become the one who syncs: while this lasts no sync runs and none begins."""
+        self._take_role(None)
+
+    def _take_role(self, lsn: int | None) -> bool:
+        with self._role:
+            while True:
+                if self.failure is not None:
+                    raise self._unknown()
+                if lsn is not None and self.durable_lsn >= lsn:
+                    return False
+                if not self._role_taken:
+                    self._role_taken = True
+                    return True
+                self._role.wait()
+
+    def release_role(self) -> None:
+        """Let the next waiter sync."""
+        with self._role:
+            self._role_taken = False
+            self._role.notify_all()
+
+    def _sync(self) -> None:
+        """Sync what has been appended so far. In the sync role."""
+        tail = self.tail  # read before the sync begins: only what was appended before it is covered
+        try:
+            tail.file.fdatasync()
+        except OSError as error:
+            self.failure = error  # first of all: a Ctrl-C in here must not hide that the sync failed
+            self.poison(error, f"cannot sync {tail.file.path}")
+            raise self._unknown() from error
+        self.syncs += 1
+        if self.head.generation() != self._generation:
+            # Somebody recovered or poisoned the store since the append: the frame may have been cut.
+            self.failure = StoreFailedError("the store was recovered or poisoned by another process")
+            raise self._unknown()
+        self.head.publish_durable(tail.lsn)
+        if tail.lsn > self.durable_lsn:
+            self.durable_lsn = tail.lsn
+
+    # ---- roll
+
+    def roll(self) -> None:
+        """Seal the active segment and go on in a new one. Under the append lock and in the sync role.
+
+        Raises:
+            StoreFailedError: the seal or the new segment could not be written; the next append or roll tries the
+                new segment again.
+            DurabilityUnknownError: a sync failed.
+        """
+        if self.tail.end == SEGMENT_HEADER_BYTES:
+            return  # nothing is in it: it is the new segment already
+        if not self.tail.sealed:
+            self._write_frame(SEAL, self.tail.lsn + 1, b"")
+            # Before the successor exists: its header proves that this segment was durable up to its end.
+            self._sync()
+        self._start_next_segment()
+
+    def _start_next_segment(self) -> None:
+        self._must_be_usable()
+        before, old, end, lsn, crc, _ = self.tail
+        header = SegmentHeader(
+            before.uuid, self.epoch, 0, lsn + 1, before.epoch, crc, before.first_lsn, end, time.time_ns() // 1000
+        )
+        path = f"{self.folder}/{header.name}"
+        try:
+            if self.files.stat(path) is not None:
+                self.files.unlink(path)  # what an earlier attempt left; no frame was ever written to it
+            file, header = create_segment(self.files, self.folder, header)
+        except SegmentSyncError as error:
+            self.poison(error.cause, f"cannot sync the new segment {path}")
+            raise self._unknown() from error.cause
+        except OSError as error:
+            raise StoreFailedError(
+                f"cannot start a new log segment: {error.strerror or error} ({path}); "
+                "next: make room or mend the disk, then try again"
+            ) from error
+        self._capacity = SEGMENT_HEADER_BYTES
+        self.tail = LogTail(header, file, SEGMENT_HEADER_BYTES, lsn, header.crc, False)
+        self.head.set_segment(header.name, SEGMENT_HEADER_BYTES, lsn)
+        old.close()  # nobody syncs it: whoever would needs the role, or sees the new tail
+
+    def frames(self, after: int, until: int) -> Iterator[Frame]:
+        """The transactions with ``after < LSN <= until``, read back from the segments. Under the append lock.
+
+        Raises:
+            OSError: a segment cannot be read.
+            ValueError: a frame that must be there is not.
+        """
+        headers = [self.tail.segment]
+        while headers[0].first_lsn > after + 1 and headers[0].predecessor is not None:
+            headers.insert(0, self._header(headers[0].predecessor))
+        expected = after + 1
+        for header in headers:
+            file = self.files.open(f"{self.folder}/{header.name}", read_only=True)
+            try:
+                for frame in FrameReader(file, header):
+                    if frame.header.type == TRANSACTION and expected <= frame.header.lsn <= until:
+                        expected += 1
+                        yield frame
+            finally:
+                file.close()
+        if expected != until + 1:
+            raise ValueError(f"LSN {expected} cannot be read back")
+
+    def _header(self, name: SegmentName) -> SegmentHeader:
+        file = self.files.open(f"{self.folder}/{name}", read_only=True)
+        try:
+            header = decode_segment_header(file.pread(SEGMENT_HEADER_BYTES, 0))
+        finally:
+            file.close()
+        if header is None:
+            raise ValueError(f"the header of {name} cannot be read back")
+        return header
+
+    # ---- states
+
+    def poison(self, error: Exception, what: str) -> None:
+        """Latch the failure, here and in HEAD: from now on nothing is written or synced."""
+        self.failure = error
+        logger.error("%s: %s; the store is poisoned until it is opened again", what, error)
+        self.head.set_state(STATE_POISONED, self.tail.end, self.tail.lsn)
+        self._generation = -1
+        with self._role:
+            self._role.notify_all()
+
+    def _must_be_usable(self) -> None:
+        if self.failure is not None:
+            raise self._poisoned()
+
+    def _poisoned(self) -> StoreFailedError:
+        return StoreFailedError(
+            f"the store is poisoned: {self.failure} ({self.folder}); reads go on up to LSN {self.durable_lsn}; "
+            "next: close the database and open it again, which recovers it"
+        )
+
+    def _unknown(self) -> DurabilityUnknownError:
+        return DurabilityUnknownError(
+            f"a sync of the log failed: {self.failure} ({self.folder}); whether transactions behind LSN "
+            f"{self.durable_lsn} survive is unknown; next: close the database, open it again and look"
+        )
+
+    def close(self, *, clean: bool) -> None:
+        """Let go of the files. `clean`: say so in HEAD, a hint for people."""
+        if clean:
+            self.head.set_owner(False)
+            self.head.set_state(STATE_CLEAN, self.tail.end, self.tail.lsn)
+            if self.tail.end > SEGMENT_HEADER_BYTES:
+                self.head.sync()  # the log is not empty: its witness should outlive a power cut
+        self.head.close()
+        self.tail.file.close()
+
+
+class SegmentSyncError(Exception):
+    """A new segment could not be made durable; `cause` is the operating system's error."""
+
+    def __init__(self, cause: OSError):
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+def create_segment(files: Files, folder: str, header: SegmentHeader) -> tuple[File, SegmentHeader]:
+    """Make a segment durable, its name included, before anything is written to it.
+
+    The file is exactly the header: a longer one proves that the header was durable.
+
+    Args:
+        files: the file system.
+        folder: the log's folder.
+        header: all fields but `salt` and `crc`, which are chosen here.
+
+    Raises:
+        OSError: the file could not be written; it is removed if that is possible.
+        SegmentSyncError: a sync failed; whether the file survives is unknown.
+    """
+    while not is_good_salt(salt := int.from_bytes(os.urandom(4), "little")):
+        pass
+    data, header = encode_segment_header(header._replace(salt=salt))
+    path = f"{folder}/{header.name}"
+    file = files.open(path, create=True, exclusive=True)
+    try:
+        file.pwrite(data, 0)
+    except OSError:
+        file.close()
+        files.unlink(path)
+        raise
+    try:
+        file.fsync()
+        # Until the folder is synced the file itself can be lost, with every frame in it.
+        files.sync_folder(folder)
+    except OSError as error:
+        file.close()
+        raise SegmentSyncError(error) from error
+    return file, header

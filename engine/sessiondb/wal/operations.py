@@ -1,0 +1,67 @@
+"""The payload of a transaction frame: a MessagePack array of operations. Pure. Specified in docs/format/log.md.
+
+Each operation is an array whose first item is its tag::
+
+    [1, table, key, image]   put    the record's compact JSON text, as MessagePack bin
+    [2, table, key, image]   put    raw bytes, into a ``bytes`` table
+    [3, table, key]          delete
+    [4, table]               drop   the table goes with all its records; later operations may make it anew
+
+Operations hold final values, never increments, so replaying one twice gives the same state. A table exists from
+its first put; the tag of the put tells its kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+__all__ = ["Delete", "Drop", "Operation", "Put", "PutBytes", "decode_operations", "encode_operations"]
+
+
+class Put(msgspec.Struct, array_like=True, tag=1, gc=False):
+    """Store a JSON record."""
+
+    table: str
+    key: str
+    image: bytes
+
+
+class PutBytes(msgspec.Struct, array_like=True, tag=2, gc=False):
+    """Store raw bytes."""
+
+    table: str
+    key: str
+    image: bytes
+
+
+class Delete(msgspec.Struct, array_like=True, tag=3, gc=False):
+    """Remove a record; harmless where it is absent."""
+
+    table: str
+    key: str
+
+
+class Drop(msgspec.Struct, array_like=True, tag=4, gc=False):
+    """Remove a table."""
+
+    table: str
+
+
+Operation = Put | PutBytes | Delete | Drop
+
+encode_operations = msgspec.msgpack.Encoder().encode
+"""A sequence of operations as a payload."""
+
+_decoder = msgspec.msgpack.Decoder(list[Operation])
+
+
+def decode_operations(payload: bytes) -> Sequence[Operation]:
+    """The operations of a payload.
+
+    Raises:
+        ValueError: it is none (msgspec's errors are ValueErrors); under a good checksum that is a damaged or a
+            newer writer.
+    """
+    return _decoder.decode(payload)
