@@ -21,7 +21,15 @@ from sessiondb.errors import BackendError, CorruptionError, FencedError, WrongBa
 from sessiondb.files import File, Files
 from sessiondb.location import content_kind
 
-from .json_format import FORMAT_VERSION, HEADER_BYTES, Header, decode_body, decode_header, encode_body, encode_header
+from .json_format import (
+    FORMAT_VERSION,
+    HEADER_BYTES,
+    Header,
+    decode_body,
+    decode_header,
+    encode_body,
+    encode_header,
+)
 from .resident import SLICE_RECORDS, ResidentTable, ResidentView, fold
 
 __all__ = ["JsonFileBackend"]

@@ -1,8 +1,8 @@
-"""The bytes of the JSON file (native layout). Pure. Specified in docs/format/json.md.
+r"""The bytes of the JSON file (native layout). Pure. Specified in docs/format/json.md.
 
 The file is one JSON object, in UTF-8, a record a line, so that people, ``grep`` and ``diff`` can read it::
 
-    {"sessiondb":{"format":1,"uuid":"…","epoch":1,"lsn":42,"digest":"…"},            \\n
+    {"sessiondb":{"format":1,"uuid":"…","epoch":1,"lsn":42,"digest":"…"},            \n
     "tables":{
     "sessions":{
     "task-123":{"session":"task-123","branch":"main"},
@@ -16,7 +16,7 @@ The file is one JSON object, in UTF-8, a record a line, so that people, ``grep``
     }
     }
 
-1. The first line is the header, padded with spaces to `HEADER_BYTES` = 256, its ``\\n`` included. ``uuid`` is 32 hex
+1. The first line is the header, padded with spaces to `HEADER_BYTES` = 256, its ``\n`` included. ``uuid`` is 32 hex
    digits; ``epoch`` and ``lsn`` are the applied position; ``digest`` is the SHA-256, in hex, of every byte behind
    the first line.
 2. ``tables`` holds the JSON tables, ``bytes_tables`` the tables of raw bytes (base64, RFC 4648 section 4). A name is
@@ -40,7 +40,15 @@ from sessiondb.errors import UnsupportedFormatError
 
 from .resident import ResidentTable
 
-__all__ = ["FORMAT_VERSION", "HEADER_BYTES", "Header", "decode_body", "decode_header", "encode_body", "encode_header"]
+__all__ = [
+    "FORMAT_VERSION",
+    "HEADER_BYTES",
+    "Header",
+    "decode_body",
+    "decode_header",
+    "encode_body",
+    "encode_header",
+]
 
 FORMAT_VERSION = 1
 HEADER_BYTES = 256

@@ -6,7 +6,7 @@ A state is never mutated: folding changes in makes a new one that shares every t
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from sessiondb.backend import BackendView, Changes, Pace, Position, TableKind
@@ -68,7 +68,7 @@ class ResidentView(BackendView):
         keys = found.sorted_keys()
         low = 0 if start is None else bisect_left(keys, start)
         high = len(keys) if stop is None else bisect_left(keys, stop)
-        chosen: Sequence[str] | range = range(high - 1, low - 1, -1) if reverse else range(low, high)
+        chosen = range(high - 1, low - 1, -1) if reverse else range(low, high)
         records = found.records
         for index in chosen:
             key = keys[index]

@@ -1,14 +1,14 @@
 """Durable records for Python programs: a write-ahead log and snapshots on top of a JSON file and other backends.
 
-    >>> import sessiondb
-    >>> with sessiondb.table("state.json") as t:        # doctest: +SKIP
-    ...     t["a"] = {"n": 1}                           # on disk when it returns
+>>> import sessiondb
+>>> with sessiondb.table("state.json") as t:        # doctest: +SKIP
+...     t["a"] = {"n": 1}                           # on disk when it returns
 """
 
 from msgspec import UNSET
 
 from .backend import Position
-from .database import Database, open, table  # noqa: A004
+from .database import Database, open, table
 from .errors import (
     BackendError,
     BackendUnavailableError,

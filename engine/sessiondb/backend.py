@@ -24,7 +24,7 @@ Pace = Callable[[], None]
 """Called between small pieces of work; it may sleep, so that others can run."""
 
 
-class Position(msgspec.Struct, frozen=True, order=True):
+class Position(msgspec.Struct, frozen=True, order=True, gc=False):
     """A place in the history of one store: opaque to callers, ordered, printed as ``epoch:lsn``."""
 
     epoch: int
@@ -88,7 +88,7 @@ class BackendView(ABC):
     def count(self, table: str) -> int:
         """The number of records of the table, 0 when it is absent."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - a view that holds nothing need not say so
         """Release what the view holds; it is not used after that."""
 
 

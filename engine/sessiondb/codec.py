@@ -4,7 +4,8 @@ The data model is the same on every backend and is checked before anything is lo
 accept, and what was accepted can be read back:
 
 * A key is a non-empty `str` of at most 480 UTF-8 bytes without NUL and lone surrogates.
-* A record is at most 64 MiB encoded.
+* A record is at most 64 MiB encoded, and nested at most 200 levels deep (how deep a decoder can go depends on the
+  stack of whoever opens the store later).
 * A record must survive its own encoding: it is encoded, decoded as the table's type, and compared. That refuses
   what JSON cannot hold (NaN and infinity become null, bytes become text, tuples become lists) and what does not
   fit the type, with the path to it. Integers are of 64 bits (-2**63 to 2**64 - 1).
@@ -23,10 +24,19 @@ import msgspec
 from .backend import TableKind
 from .errors import TransactionTooLargeError, UsageError, ValidationError
 
-__all__ = ["KEY_BYTES_MAX", "RECORD_BYTES_MAX", "DecHook", "EncHook", "RecordCodec", "check_key", "check_table_name"]
+__all__ = [
+    "KEY_BYTES_MAX",
+    "RECORD_BYTES_MAX",
+    "DecHook",
+    "EncHook",
+    "RecordCodec",
+    "check_key",
+    "check_table_name",
+]
 
 KEY_BYTES_MAX = 480
 RECORD_BYTES_MAX = 64 * 1024 * 1024
+DEPTH_MAX = 200
 TABLE_NAME_BYTES_MAX = 200
 
 EncHook = Callable[[Any], Any]
@@ -54,9 +64,7 @@ def check_key(table: str, key: object) -> str:
     if not size:
         raise ValidationError("a key is not empty", table=table, key=key)
     if size > KEY_BYTES_MAX:
-        raise ValidationError(
-            f"the key has {size} UTF-8 bytes, the limit is {KEY_BYTES_MAX}", table=table, key=key
-        )
+        raise ValidationError(f"the key has {size} UTF-8 bytes, the limit is {KEY_BYTES_MAX}", table=table, key=key)
     if "\0" in key:
         raise ValidationError("the key holds a NUL character", table=table, key=key)
     return key
@@ -133,8 +141,8 @@ class RecordCodec(Generic[T]):
             raise self._changed(key, record, decoded)
         if self.id is not None:
             self._check_id(key, record)
-        if len(image) > RECORD_BYTES_MAX:
-            raise self._too_large(key, len(image))
+        if len(image) > 2 * DEPTH_MAX:  # less has no room for so many levels
+            self._check_image(key, image)
         return image
 
     def decode(self, key: str, image: bytes) -> T:
@@ -188,8 +196,7 @@ class RecordCodec(Generic[T]):
         except Exception as error:
             raise self._refused(key, changes, error) from error
         self._check_patched(key, record, patched, changes, names)
-        if len(patched) > RECORD_BYTES_MAX:
-            raise self._too_large(key, len(patched))
+        self._check_image(key, patched)
         return patched, record
 
     def keep_unknown(self, key: str, before: bytes, after: bytes) -> bytes:
@@ -208,9 +215,7 @@ class RecordCodec(Generic[T]):
 
     def _encode_bytes(self, key: str, record: object) -> bytes:
         if not isinstance(record, (bytes, bytearray, memoryview)):
-            raise ValidationError(
-                f"a bytes table holds bytes, not {type(record).__name__}", table=self.table, key=key
-            )
+            raise ValidationError(f"a bytes table holds bytes, not {type(record).__name__}", table=self.table, key=key)
         if len(image := bytes(record)) > RECORD_BYTES_MAX:
             raise self._too_large(key, len(image))
         return image
@@ -265,6 +270,12 @@ class RecordCodec(Generic[T]):
                 path=f"$.{self.id}",
             )  # fmt: skip
 
+    def _check_image(self, key: str, image: bytes) -> None:
+        if len(image) > RECORD_BYTES_MAX:
+            raise self._too_large(key, len(image))
+        if image.count(b"[") + image.count(b"{") > DEPTH_MAX and _depth(image) > DEPTH_MAX:
+            raise ValidationError(f"the record is nested more than {DEPTH_MAX} levels deep", table=self.table, key=key)
+
     def _too_large(self, key: str, size: int) -> TransactionTooLargeError:
         return TransactionTooLargeError(
             f"table {self.table!r}: the record {key!r} has {size} bytes, the limit is {RECORD_BYTES_MAX}; "
@@ -274,9 +285,7 @@ class RecordCodec(Generic[T]):
     def _refused(self, key: str, record: object, error: Exception) -> Exception:
         if isinstance(error, OverflowError):
             path = _find(record, "$", lambda value: isinstance(value, int) and not -(2**63) <= value < 2**64)
-            return ValidationError(
-                "an integer does not fit in 64 bits", table=self.table, key=key, path=path or "$"
-            )
+            return ValidationError("an integer does not fit in 64 bits", table=self.table, key=key, path=path or "$")
         if isinstance(error, UnicodeEncodeError):
             path = _find(record, "$", _has_surrogate)
             return ValidationError("text holds a lone surrogate", table=self.table, key=key, path=path or "$")
@@ -334,6 +343,21 @@ def _compares_by_identity(value: object) -> bool:
 def _split(message: str) -> tuple[str, str]:
     match = _PATH.search(message)
     return (message, "$") if match is None else (message[: match.start()], match[1])
+
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+
+
+def _depth(image: bytes) -> int:
+    """How deeply compact JSON is nested."""
+    depth = deepest = 0
+    for byte in _STRING.sub(b"", image):
+        if byte in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"]}":
+            depth -= 1
+    return deepest
 
 
 def _show(value: object) -> str:

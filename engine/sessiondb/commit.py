@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import get_args
 
-from .backend import Position, TableKind
-from .config import Limits
+from .backend import Position
+from .config import Limits, SyncLevel
 from .errors import ConflictError, StoreFailedError, TransactionTooLargeError, UsageError
 from .memtable import Memtable
 from .views import Triple, Views
 from .wal.format import PAYLOAD_BYTES_MAX
 from .wal.log import AppendLog, NoLog
-from .wal.operations import Operation, Put, PutBytes, decode_operations, encode_operations
+from .wal.operations import Operation, decode_operations, encode_operations
 
-__all__ = ["RefusingCommitter", "Committer"]
+__all__ = ["Committer", "RefusingCommitter"]
 
-_KINDS: dict[type, TableKind] = {Put: "json", PutBytes: "bytes"}
+
+_LEVELS = get_args(SyncLevel)
 
 
 class Committer:
@@ -35,6 +37,7 @@ class Committer:
         sync: str,
         make_room: Callable[[int], None],
         became_dirty: Callable[[bool], None],
+        sync_later: Callable[[], None],
     ):
         """Wire it up.
 
@@ -48,6 +51,7 @@ class Committer:
                 when there is room, or raises.
             became_dirty: called after the first change since a checkpoint (False), and when a checkpoint is due
                 by size (True).
+            sync_later: called once, at the first commit of level ``interval``.
         """
         self._log = log
         self._views = views
@@ -55,12 +59,17 @@ class Committer:
         self._sync = sync
         self._make_room = make_room
         self._became_dirty = became_dirty
+        self._sync_later = sync_later
+        self._syncing = False
         self._in_flight: Sequence[Operation] = ()
         self.commits = 0
         views.catch_up = self._catch_up
 
     def commit(
-        self, operations: Sequence[Operation], sync: str | None = None, unchanged: Callable[[], bool] | None = None
+        self,
+        operations: Sequence[Operation],
+        sync: str | None = None,
+        unchanged: Callable[[], bool] | None = None,
     ) -> Position:
         """Make the operations one transaction.
 
@@ -76,10 +85,13 @@ class Committer:
         Raises:
             ConflictError: `unchanged` said so; nothing was written.
             TransactionTooLargeError: over 1 GiB; nothing was written.
-            UsageError: a put of one kind into a table of the other; nothing was written.
+            UsageError: an unknown level, or a put of one kind into a table of the other; nothing was written.
             StoreFailedError: nothing was written.
             DurabilityUnknownError: written, but the sync failed.
         """
+        level = self._sync if sync is None else sync
+        if level not in _LEVELS:
+            raise UsageError(f"sync is {level!r}; it must be one of {', '.join(_LEVELS)}")
         payload = encode_operations(operations)
         size = len(payload)
         if size > PAYLOAD_BYTES_MAX:
@@ -100,7 +112,7 @@ class Committer:
                 raise ConflictError("a record that was read has changed meanwhile; next: run the transaction again")
             self._in_flight = operations
             lsn = log.append(payload)
-            active.apply(lsn, operations, views.newest_reader())
+            active.apply(lsn, operations, views.newest_reader() if views.pins else -1)
             active.last_lsn = lsn
             active.bytes += size
             views.visible_lsn = lsn
@@ -110,8 +122,11 @@ class Committer:
         elif not active.first_us:
             active.first_us = time.monotonic_ns() // 1000
             self._became_dirty(False)
-        if (sync or self._sync) == "always":
+        if level == "always":
             self.wait_durable(lsn)
+        elif level == "interval" and not self._syncing:
+            self._syncing = True
+            self._sync_later()
         return Position(log.epoch, lsn)
 
     def wait_durable(self, lsn: int) -> None:
@@ -131,18 +146,17 @@ class Committer:
             active.last_lsn = views.visible_lsn = lsn
 
     def _check_kinds(self, active: Memtable, operations: Sequence[Operation]) -> None:
-        known = ""
         for operation in operations:
-            kind = _KINDS.get(type(operation))
-            if kind is None or operation.table == known:
+            kind = operation.kind
+            if kind is None:
                 continue
-            known = operation.table
-            layer = active.tables.get(known)
-            if layer is not None and layer.kind == kind:
-                continue
-            existing = self._views.newest_kind(known)
-            if existing is not None and existing != kind:
-                raise UsageError(f"table {known!r} holds {existing} records, not {kind}; next: use another table")
+            layer = active.tables.get(operation.table)
+            if layer is None or layer.kind != kind:
+                existing = self._views.newest_kind(operation.table)
+                if existing is not None and existing != kind:
+                    raise UsageError(
+                        f"table {operation.table!r} holds {existing} records, not {kind}; next: use another table"
+                    )
 
     def roll_back_to_durable(self) -> None:
         """After a failed sync: serve reads up to the durable LSN, nothing behind it."""
@@ -175,7 +189,10 @@ class RefusingCommitter:
         self._refuse = refuse
 
     def commit(
-        self, operations: Sequence[Operation], sync: str | None = None, unchanged: Callable[[], bool] | None = None
+        self,
+        operations: Sequence[Operation],
+        sync: str | None = None,
+        unchanged: Callable[[], bool] | None = None,
     ) -> Position:
         """Raise what `refuse` raises."""
         self._refuse()

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, overload
 from .backend import Position, TableKind
 from .codec import DecHook, EncHook, RecordCodec, check_table_name
 from .config import Options, SyncLevel
-from .errors import ClosedError, UsageError
+from .errors import ClosedError, DurabilityUnknownError, UsageError
 from .files import Files
 from .location import parse_location
 from .opening import close_store, open_store
@@ -54,9 +54,7 @@ class Database:
         return self._open.report
 
     @overload
-    def table(
-        self, name: str, *, enc_hook: EncHook | None = None, dec_hook: DecHook | None = None
-    ) -> Table[Any]: ...
+    def table(self, name: str, *, enc_hook: EncHook | None = None, dec_hook: DecHook | None = None) -> Table[Any]: ...
     @overload
     def table(
         self,
@@ -147,14 +145,18 @@ class Database:
         """Return when the transaction at the position is on disk.
 
         Raises:
-            UsageError: the position is of another history, or in the future.
-            DurabilityUnknownError: the sync failed.
+            UsageError: the position is in the future.
+            DurabilityUnknownError: the sync failed, or the position is from before a recovery that may have cut it.
         """
         store = self._open
         if position.epoch > store.log.epoch or position.lsn > store.views.visible_lsn:
             raise UsageError(f"position {position} is not of this store: it is at {self.position()}")
-        if position.epoch == store.log.epoch:
-            store.wait_durable(position.lsn)  # whatever an earlier epoch kept was made durable when it ended
+        if position.epoch < store.log.epoch:
+            raise DurabilityUnknownError(
+                f"position {position} is from before the recovery that began epoch {store.log.epoch}; whether it was "
+                "cut cannot be told; next: read the record"
+            )
+        store.wait_durable(position.lsn)
 
     def checkpoint(self) -> None:
         """Move everything committed so far into the backend, and shorten the log.

@@ -117,9 +117,7 @@ class CorruptionError(SessionDBError):
         lsn: the first log sequence number that is affected, or ``None``.
     """
 
-    def __init__(
-        self, problem: str, *, path: str, offset: int | None = None, lsn: int | None = None, advice: str = ""
-    ):
+    def __init__(self, problem: str, *, path: str, offset: int | None = None, lsn: int | None = None, advice: str = ""):
         self.problem = problem
         self.path = path
         self.offset = offset

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Optional
 
 from .backend import Changes, TableChanges, TableKind
-from .wal.operations import Delete, Drop, Operation, Put
+from .wal.operations import Delete, Drop, Operation
 
 __all__ = ["Entry", "Memtable", "TableLayer", "entry_at"]
 
@@ -96,25 +96,27 @@ class Memtable:
             newest_reader: the highest LSN that a pinned view reads at, -1 when there is none: what such a view
                 sees is kept.
         """
+        tables = self.tables
         for operation in operations:
-            kind = type(operation)
-            if kind is Drop:
+            if type(operation) is Drop:
                 self._drop(operation.table, lsn, newest_reader)
                 continue
-            layer = self.tables.get(operation.table)
+            layer = tables.get(operation.table)
             if layer is None:
-                layer = self.tables[operation.table] = TableLayer(None, 0, None)
-            if kind is Delete:
+                layer = tables[operation.table] = TableLayer(None, 0, None)
+            if type(operation) is Delete:
                 image = None
             else:
                 image = operation.image  # type: ignore[union-attr]
                 if layer.kind is None:
-                    layer.kind = "json" if kind is Put else "bytes"
+                    layer.kind = operation.kind  # type: ignore[assignment]
             key = operation.key  # type: ignore[union-attr]
-            before = layer.entries.get(key)
-            if before is not None and before[0] > newest_reader:
-                before = before[2]  # nobody reads it any more; what it replaced may still be read
-            layer.entries[key] = (lsn, image, before if newest_reader >= 0 else None)
+            before = None
+            if newest_reader >= 0:
+                before = layer.entries.get(key)
+                if before is not None and before[0] > newest_reader:
+                    before = before[2]  # nobody reads it any more; what it replaced may still be read
+            layer.entries[key] = (lsn, image, before)
         self.records += len(operations)
 
     def _drop(self, table: str, lsn: int, newest_reader: int) -> None:

@@ -102,9 +102,7 @@ def _open(files: Files, location: Location, options: Options, backend: type[Back
     return store
 
 
-def _check_location(
-    files: Files, location: Location, options: Options, backend: type[Backend], folder: str
-) -> bool:
+def _check_location(files: Files, location: Location, options: Options, backend: type[Backend], folder: str) -> bool:
     """Whether the store is there; an error when it is not and must be."""
     if backend.exists(files, location.path):
         return True
@@ -184,4 +182,3 @@ def _after_fork_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
-

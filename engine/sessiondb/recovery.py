@@ -31,6 +31,7 @@ from .wal.format import (
     HeadSlot,
     SegmentHeader,
     SegmentName,
+    decode_position,
     decode_segment_header,
 )
 from .wal.head import Head, newest_slot, read_head
@@ -49,8 +50,8 @@ class Survey(NamedTuple):
 
     contents: LogContents
     memtable: Memtable
-    slot: HeadSlot | None
-    """HEAD's newest slot, when it speaks of this store."""
+    head_last_lsn: int
+    """The last LSN that HEAD knows of in the newest segment's epoch, a hint; 0 when it knows none."""
     poisoned: bool
     notices: list[str]
     began: float
@@ -107,7 +108,12 @@ def survey(files: Files, folder: str, uuid: bytes, applied: int) -> Survey:
     notices = []
     if poisoned:
         notices.append("the store was poisoned by a failed sync; the log was read from the disk, past the page cache")
-    return Survey(contents, memtable, slot, poisoned, notices, began)
+    return Survey(contents, memtable, _head_last_lsn(head, uuid, contents), poisoned, notices, began)
+
+
+def _head_last_lsn(head: bytes, uuid: bytes, contents: LogContents) -> int:
+    position = None if contents.newest is None else decode_position(head, uuid, contents.newest.epoch)
+    return 0 if position is None else position[0]
 
 
 def recover(files: Files, folder: str, uuid: bytes, position: Position, *, is_new: bool) -> Recovered:
@@ -142,9 +148,7 @@ def recover(files: Files, folder: str, uuid: bytes, position: Position, *, is_ne
     return Recovered(log, found.memtable, report)
 
 
-def make_report(
-    found: Survey, position: Position, epoch: int, torn: TornTailReport | None
-) -> RecoveryReport:
+def make_report(found: Survey, position: Position, epoch: int, torn: TornTailReport | None) -> RecoveryReport:
     """The report of a recovery, or of a survey that was left at that."""
     contents = found.contents
     notices = list(found.notices)
@@ -153,10 +157,7 @@ def make_report(
             f"a torn tail of {torn.bytes} bytes in {torn.segment} at offset {torn.offset} ({torn.problem}): "
             + (f"cut, a copy is in {torn.quarantine}" if torn.quarantine else "ignored, nothing was changed")
         )
-    lost = 0
-    slot = found.slot
-    if slot is not None and contents.newest is not None and slot.epoch == contents.newest.epoch:
-        lost = max(0, slot.last_lsn - contents.last_lsn)
+    lost = max(0, found.head_last_lsn - contents.last_lsn)
     if lost:
         notices.append(
             f"{lost} transactions behind LSN {contents.last_lsn} were committed but not durable, and are gone"
@@ -224,9 +225,7 @@ def _next_header(uuid: bytes, epoch: int, contents: LogContents) -> SegmentHeade
     first, now = contents.last_lsn + 1, time.time_ns() // 1000
     if newest is None:
         return SegmentHeader(uuid, epoch, 0, first, 0, 0, 0, 0, now)
-    return SegmentHeader(
-        uuid, epoch, 0, first, newest.epoch, contents.last_crc, newest.first_lsn, contents.end, now
-    )
+    return SegmentHeader(uuid, epoch, 0, first, newest.epoch, contents.last_crc, newest.first_lsn, contents.end, now)
 
 
 def _sync_segment(files: Files, path: str) -> None:

@@ -46,7 +46,14 @@ class Store:
 
     @classmethod
     def start(
-        cls, files: Files, location: Location, options: Options, locks: StoreLocks, backend: Backend, *, is_new: bool
+        cls,
+        files: Files,
+        location: Location,
+        options: Options,
+        locks: StoreLocks,
+        backend: Backend,
+        *,
+        is_new: bool,
     ) -> Store:
         """Recover the log and begin; the caller holds the locks that the options call for."""
         store = cls(files, location, options, locks, backend)
@@ -89,14 +96,21 @@ class Store:
             self.files, self.log, self.views, self.backend, options, limits, lambda: self.views.catch_up()
         )
         self.committer = Committer(
-            self.log, self.views, limits, options.sync, self.checkpointer.make_room, self._became_dirty
+            self.log,
+            self.views,
+            limits,
+            options.sync,
+            self.checkpointer.make_room,
+            self._became_dirty,
+            self._start_syncer,
         )
-        if options.sync == "interval":
-            self._syncer = _Syncer(self.committer, self.log, options.sync_interval_ms / 1000)
         if memtable.records and not options.read_only:
             memtable.first_us = time.monotonic_ns() // 1000
             due = memtable.bytes >= limits.bytes_max or memtable.records >= limits.records_max
             self._became_dirty(due)
+
+    def _start_syncer(self) -> None:
+        self._syncer = _Syncer(self.committer, self.log, self.options.sync_interval_ms / 1000)
 
     def _became_dirty(self, due: bool) -> None:
         self.checkpointer.became_dirty(due)
@@ -110,9 +124,7 @@ class Store:
             ReadOnlyError: the store was opened read-only.
         """
         if self.options.read_only:
-            raise ReadOnlyError(
-                f"{self.location} was opened read-only; next: open it without read_only to change it"
-            )
+            raise ReadOnlyError(f"{self.location} was opened read-only; next: open it without read_only to change it")
 
     def pin(self) -> View:
         """A view of everything that is visible now."""
@@ -229,9 +241,7 @@ class Store:
     def abandon(self) -> None:
         """After a fork, in the child: let go of the descriptors without a word to the locks, which are the parent's."""
         self._closed = True
-        self.views.close(
-            f"the database {self.location} belongs to the parent process; next: open it in this process"
-        )
+        self.views.close(f"the database {self.location} belongs to the parent process; next: open it in this process")
         if isinstance(self.log, AppendLog):
             self.log.tail.file.close()
         self._locks.release()  # closing a descriptor that the parent still has open unlocks nothing

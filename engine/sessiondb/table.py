@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from .backend import Position
 from .codec import RecordCodec, check_key
-from .commit import RefusingCommitter, Committer
+from .commit import Committer, RefusingCommitter
 from .config import SyncLevel
 from .errors import ConflictError, DuplicateKeyError, UsageError, ValidationError
 from .mapping import TableItems, TableValues
 from .store import Store
-from .views import Views
+from .views import View, Views
 from .wal.operations import Delete, Operation, Put, PutBytes
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Table(MutableMapping[str, T], Generic[T]):
         if store.options.read_only:
             self._committer = RefusingCommitter(store.must_be_writable)
         self._codec = codec
-        self._put_operation: type[Put | PutBytes] = PutBytes if codec.kind == "bytes" else Put
+        self._put_operation: builtins.type[Put | PutBytes] = PutBytes if codec.kind == "bytes" else Put
         self._owner = owner
 
     @property
@@ -150,9 +151,7 @@ class Table(MutableMapping[str, T], Generic[T]):
         self._commit_reading((key,), build, sync)
         return patched[0]
 
-    def modify(
-        self, key: str, change: Callable[[T], T], *, default: T = _MISSING, sync: SyncLevel | None = None
-    ) -> T:
+    def modify(self, key: str, change: Callable[[T], T], *, default: T = _MISSING, sync: SyncLevel | None = None) -> T:
         """Read, change and write one record without losing anybody's update.
 
         `change` gets the record (or `default`) and returns the new one; it is called again when somebody else
@@ -168,12 +167,14 @@ class Table(MutableMapping[str, T], Generic[T]):
         """
         key = check_key(self.name, key)
         stored: list[T] = []
+        fallback = b"" if default is _MISSING else self._codec.encode(key, default)
 
         def build() -> list[Operation]:
             before = self._views.get(self.name, key)
             if before is None and default is _MISSING:
                 raise KeyError(key)
-            record = change(default if before is None else self._codec.decode(key, before))
+            # A default goes through the codec too: the function may change what it gets, the default must not.
+            record = change(self._codec.decode(key, fallback if before is None else before))
             if record is None:
                 raise ValidationError("the function of modify() returned None", table=self.name, key=key)
             image = self._codec.encode(key, record)
@@ -287,7 +288,7 @@ class Table(MutableMapping[str, T], Generic[T]):
             return Position(self._store.log.epoch, self._views.visible_lsn)
         return self._committer.commit(operations, sync)
 
-    def update(self, other: Any = (), /, **records: T) -> None:  # type: ignore[override]
+    def update(self, other: Any = (), /, **records: T) -> None:
         """As `dict.update`, in one transaction."""
         if hasattr(other, "keys"):
             other = [(key, other[key]) for key in other.keys()]  # noqa: SIM118 - any object with keys, as in dict
@@ -326,7 +327,9 @@ class Table(MutableMapping[str, T], Generic[T]):
             lsn = view.lsn
             try:
                 self._committer.commit(
-                    operations, sync, lambda lsn=lsn: not self._views.range_changed_since(lsn, self.name, prefix, stop)  # type: ignore[misc]
+                    operations,
+                    sync,
+                    lambda lsn=lsn: not self._views.range_changed_since(lsn, self.name, prefix, stop),  # type: ignore[misc]
                 )
             except ConflictError:
                 continue
@@ -415,7 +418,7 @@ class Table(MutableMapping[str, T], Generic[T]):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: builtins.type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
@@ -429,7 +432,7 @@ class Table(MutableMapping[str, T], Generic[T]):
         self._views = Views.closed(reason)
         self._committer = RefusingCommitter(lambda: self._views.triple)
 
-    def _pin(self) -> Any:
+    def _pin(self) -> View:
         return self._views.pin()
 
     def _image(self, key: str) -> bytes:
@@ -450,7 +453,9 @@ class Table(MutableMapping[str, T], Generic[T]):
                 return Position(self._store.log.epoch, lsn)
             try:
                 return self._committer.commit(
-                    operations, sync, lambda lsn=lsn: not views.changed_since(lsn, self.name, keys)  # type: ignore[misc]
+                    operations,
+                    sync,
+                    lambda lsn=lsn: not views.changed_since(lsn, self.name, keys),  # type: ignore[misc]
                 )
             except ConflictError:
                 continue

@@ -40,7 +40,8 @@ class Views:
         """Everything up to here is in the memtables as a whole; moves last."""
         self._triple: Triple | None = Triple(Memtable(lsn), None, base)
         self._closed_reason = ""
-        self._pins: dict[int, int] = {}
+        self.pins: dict[int, int] = {}
+        """View to the LSN it reads at."""
         self.catch_up: Callable[[], None] = lambda: None
         """Takes in what is in the log but not visible: what a Ctrl-C in a commit left. Under the append lock."""
 
@@ -76,7 +77,7 @@ class Views:
 
     def newest_reader(self) -> int:
         """The highest LSN that a pinned view reads at; -1 when there is none. Under the append lock."""
-        return max(list(self._pins.values())) if self._pins else -1
+        return max(list(self.pins.values()), default=-1)
 
     def get(self, table: str, key: str) -> bytes | None:
         """The newest visible image of one key."""
@@ -124,8 +125,8 @@ class Views:
         """A view of everything visible now, kept whole until it is closed."""
         with self.append_lock:
             triple = self.triple
-            view = View(triple, self.visible_lsn, self._pins)
-            self._pins[id(view)] = view.lsn
+            view = View(triple, self.visible_lsn, self.pins)
+            self.pins[id(view)] = view.lsn
         return view
 
     def changed_since(self, lsn: int, table: str, keys: Iterable[str]) -> bool:

@@ -1,8 +1,8 @@
-"""The bytes of the log's files. Pure: no files, no clock. Specified in docs/format/log.md; all little endian.
+r"""The bytes of the log's files. Pure: no files, no clock. Specified in docs/format/log.md; all little endian.
 
 Segment header, `SEGMENT_HEADER_BYTES` = 128, at offset 0 of every segment::
 
-     1   0  magic          8  b"SDBWAL\\r\\n" (a text-mode copy destroys it)
+     1   0  magic          8  b"SDBWAL\r\n" (a text-mode copy destroys it)
      2   8  version      u16  1
      3  10  header_len   u16  128
      4  12  flags        u32  0
@@ -37,7 +37,7 @@ closes a segment: it carries the LSN that the next transaction will get, and the
 
 HEAD, `HEAD_BYTES` = 16,384: four pages of 4,096 bytes, never synced while a store is open::
 
-    page 0, 1   append slots A and B, written in turn by the holder of LOCK::
+    page 0, 1   append slots A and B, written in turn by the holder of LOCK when something besides the end changes::
          0  magic          8  b"SDBHEAD1"
          8  uuid          16
         24  boot_id       16
@@ -46,13 +46,15 @@ HEAD, `HEAD_BYTES` = 16,384: four pages of 4,096 bytes, never synced while a sto
         48  segment      u32 u32 u64   the active segment's epoch, zero, first LSN
         64  applied      u64  the backend's applied LSN
         72  sequence     u64  the slot with the higher one is the newer
-        80  end          u64  end of the last frame in the active segment
-        88  last_lsn     u64
+        80  end          u64  end of the last frame in the active segment, as of this slot
+        88  last_lsn     u64  as of this slot
         96  crc          u32  crc32 of bytes 0..96
     page 2      aligned 8-byte words:
          0  owner        u32 pid, u32 start time (clock ticks since boot, low bits): non-zero while LOCK is held
-         8  last LSN     u64  what a reader peeks at
-        16  generation   u64  epoch * 256 + state
+         8  last LSN     u64  what a reader peeks at; written with every frame, together with
+        16  end          u64  the end of the last frame in the active segment, and
+        24  check        u64  last LSN ^ end ^ (first 8 bytes of the uuid) ^ epoch: else the two say nothing
+        32  generation   u64  epoch * 256 + state
     page 3      256 durable entries of 16 bytes, one for each process:
          0  lsn          u64  the durable word: the last LSN known appended before a successful fdatasync began
          8  epoch        u32
@@ -75,9 +77,10 @@ __all__ = [
     "FRAME_HEADER_BYTES",
     "GENERATION_OFFSET",
     "HEAD_BYTES",
-    "LAST_LSN_OFFSET",
     "OWNER_OFFSET",
     "PAYLOAD_BYTES_MAX",
+    "POSITION_OFFSET",
+    "POSITION_WORDS",
     "SEAL",
     "SEGMENT_HEADER_BYTES",
     "STATE_CLEAN",
@@ -89,17 +92,19 @@ __all__ = [
     "HeadSlot",
     "SegmentHeader",
     "SegmentName",
-    "SlotWriter",
     "decode_durable",
     "decode_frame_header",
+    "decode_position",
     "decode_segment_header",
     "decode_slot",
     "durable_offset",
     "encode_durable",
     "encode_frame",
     "encode_segment_header",
+    "encode_slot",
     "frame_bytes",
     "is_good_salt",
+    "position_key",
     "slot_offset",
 ]
 
@@ -215,9 +220,7 @@ def decode_segment_header(data: bytes) -> SegmentHeader | None:
             f"the log is of format version {version}, this sessiondb reads version {FORMAT_VERSION}: upgrade sessiondb"
         )
     uuid, epoch, salt, first_lsn, prev_epoch, prev_crc, prev_first, prev_end, created_us = fields
-    return SegmentHeader(
-        uuid, epoch, salt, first_lsn, prev_epoch, prev_crc, prev_first, prev_end, created_us, crc
-    )
+    return SegmentHeader(uuid, epoch, salt, first_lsn, prev_epoch, prev_crc, prev_first, prev_end, created_us, crc)
 
 
 class FrameHeader(NamedTuple):
@@ -245,11 +248,11 @@ def encode_frame(
 ) -> tuple[bytes, int]:
     """A whole frame and its header CRC (the next frame's `prev`)."""
     length = len(payload)
-    body = _FRAME_BODY.pack(
-        length, lsn, crc32(payload, salt), kind, 0, 0, prev, min(undurable, 0xFFFFFFFF), time_us
-    )
+    if undurable > 0xFFFFFFFF:
+        undurable = 0xFFFFFFFF
+    body = _FRAME_BODY.pack(length, lsn, crc32(payload, salt), kind, 0, 0, prev, undurable, time_us)
     crc = crc32(body, salt)
-    return b"".join((_CRC.pack(crc), body, payload, _PADDING[length & 7])), crc
+    return _CRC.pack(crc) + body + payload + _PADDING[length & 7], crc
 
 
 def decode_frame_header(data: bytes, offset: int, salt: int) -> FrameHeader | None:
@@ -268,8 +271,8 @@ def decode_frame_header(data: bytes, offset: int, salt: int) -> FrameHeader | No
 HEAD_BYTES = 16_384
 _PAGE = 4_096
 OWNER_OFFSET = 2 * _PAGE
-LAST_LSN_OFFSET = OWNER_OFFSET + 8
-GENERATION_OFFSET = OWNER_OFFSET + 16
+POSITION_OFFSET = OWNER_OFFSET + 8
+GENERATION_OFFSET = OWNER_OFFSET + 32
 DURABLE_ENTRIES = 256
 
 STATE_OPEN = 1
@@ -277,12 +280,11 @@ STATE_CLEAN = 2
 STATE_POISONED = 3
 
 WORD = Struct("<Q")
-_SLOT_FIXED = Struct("<8s16s16sIIIIQQ")
-_SLOT_MOVING = Struct("<QQQ")
-_SLOT_BYTES = _SLOT_FIXED.size + _SLOT_MOVING.size + 4
+POSITION_WORDS = Struct("<QQQ")
+_SLOT = Struct("<8s16s16sIIIIQQQQQ")
+_SLOT_BYTES = _SLOT.size + 4
 _DURABLE = Struct("<QII")
 _DURABLE_CHECKED = Struct("<16sIQI")
-assert _SLOT_FIXED.size == 72
 assert _SLOT_BYTES == 100
 
 
@@ -305,22 +307,13 @@ def slot_offset(sequence: int) -> int:
     return (sequence & 1) * _PAGE
 
 
-class SlotWriter:
-    """Encodes slots of which only sequence, end and last LSN change: the fixed part is encoded once."""
-
-    __slots__ = ("_crc", "_fixed")
-
-    def __init__(self, slot: HeadSlot):
-        self._fixed = _SLOT_FIXED.pack(
-            HEAD_MAGIC, slot.uuid, slot.boot_id, slot.epoch, slot.state, slot.segment.epoch, 0,
-            slot.segment.first_lsn, slot.applied,
-        )  # fmt: skip
-        self._crc = crc32(self._fixed)
-
-    def encode(self, sequence: int, end: int, last_lsn: int) -> bytes:
-        """The slot's 100 bytes."""
-        moving = _SLOT_MOVING.pack(sequence, end, last_lsn)
-        return b"".join((self._fixed, moving, _CRC.pack(crc32(moving, self._crc))))
+def encode_slot(slot: HeadSlot) -> bytes:
+    """The slot's 100 bytes."""
+    data = _SLOT.pack(
+        HEAD_MAGIC, slot.uuid, slot.boot_id, slot.epoch, slot.state, slot.segment.epoch, 0,
+        slot.segment.first_lsn, slot.applied, slot.sequence, slot.end, slot.last_lsn,
+    )  # fmt: skip
+    return data + _CRC.pack(crc32(data))
 
 
 def decode_slot(data: bytes, offset: int) -> HeadSlot | None:
@@ -330,10 +323,24 @@ def decode_slot(data: bytes, offset: int) -> HeadSlot | None:
         return None
     if crc32(chunk[:-4]) != _CRC.unpack_from(chunk, _SLOT_BYTES - 4)[0]:
         return None
-    _, uuid, boot_id, epoch, state, segment_epoch, _, segment_first, applied = _SLOT_FIXED.unpack_from(chunk)
-    sequence, end, last_lsn = _SLOT_MOVING.unpack_from(chunk, _SLOT_FIXED.size)
+    fields = _SLOT.unpack_from(chunk)
+    _, uuid, boot_id, epoch, state, segment_epoch, _, segment_first, applied, sequence, end, last_lsn = fields
     segment = SegmentName(segment_epoch, segment_first)
     return HeadSlot(uuid, boot_id, epoch, state, segment, applied, sequence, end, last_lsn)
+
+
+def position_key(uuid: bytes, epoch: int) -> int:
+    """What the check word of the position words is made with, for one store and epoch."""
+    value: int = WORD.unpack_from(uuid)[0]
+    return value ^ epoch
+
+
+def decode_position(data: bytes, uuid: bytes, epoch: int) -> tuple[int, int] | None:
+    """(last LSN, end) by the position words; ``None`` when they are not of this store and epoch."""
+    if len(data) < POSITION_OFFSET + POSITION_WORDS.size:
+        return None
+    last_lsn, end, check = POSITION_WORDS.unpack_from(data, POSITION_OFFSET)
+    return (last_lsn, end) if last_lsn ^ end ^ position_key(uuid, epoch) == check else None
 
 
 def durable_offset(entry: int) -> int:
@@ -349,11 +356,8 @@ def encode_durable(uuid: bytes, entry: int, lsn: int, epoch: int) -> bytes:
 def decode_durable(data: bytes, uuid: bytes) -> dict[int, int]:
     """The highest LSN that HEAD witnesses as durable, for each epoch that it speaks of."""
     highest: dict[int, int] = {}
-    for entry in range(DURABLE_ENTRIES):
-        chunk = data[durable_offset(entry) : durable_offset(entry) + _DURABLE.size]
-        if len(chunk) < _DURABLE.size:
-            break
-        lsn, epoch, crc = _DURABLE.unpack(chunk)
+    page = data[durable_offset(0) : durable_offset(DURABLE_ENTRIES)]
+    for entry, (lsn, epoch, crc) in enumerate(_DURABLE.iter_unpack(page[: len(page) // _DURABLE.size * _DURABLE.size])):
         if lsn > highest.get(epoch, 0) and crc == crc32(_DURABLE_CHECKED.pack(uuid, entry, lsn, epoch)):
             highest[epoch] = lsn
     return highest

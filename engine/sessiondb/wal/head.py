@@ -13,16 +13,18 @@ from ..files import Files, Mapping
 from .format import (
     GENERATION_OFFSET,
     HEAD_BYTES,
-    LAST_LSN_OFFSET,
     OWNER_OFFSET,
+    POSITION_OFFSET,
+    POSITION_WORDS,
     STATE_OPEN,
     WORD,
     HeadSlot,
     SegmentName,
-    SlotWriter,
     decode_slot,
     durable_offset,
     encode_durable,
+    encode_slot,
+    position_key,
     slot_offset,
 )
 
@@ -56,8 +58,7 @@ class Head:
     def __init__(self, memory: Mapping, slot: HeadSlot):
         self._memory = memory
         self._slot = slot
-        self._writer = SlotWriter(slot)
-        self._sequence = slot.sequence
+        self._position_key = position_key(slot.uuid, slot.epoch)
 
     @classmethod
     def begin(cls, files: Files, folder: str, slot: HeadSlot, durable_lsn: int) -> Head:
@@ -83,10 +84,9 @@ class Head:
         return head
 
     def publish(self, end: int, last_lsn: int) -> None:
-        """Say where the next frame goes and which LSN was last."""
-        self._sequence = sequence = self._sequence + 1
-        self._memory.write(self._writer.encode(sequence, end, last_lsn), slot_offset(sequence))
-        self._memory.write(WORD.pack(last_lsn), LAST_LSN_OFFSET)
+        """Say where the next frame goes and which LSN was last: one small write with every frame."""
+        words = POSITION_WORDS.pack(last_lsn, end, last_lsn ^ end ^ self._position_key)
+        self._memory.write(words, POSITION_OFFSET)
 
     def publish_durable(self, lsn: int) -> None:
         """Store the durable word: call it only after a sync that covers `lsn` has succeeded."""
@@ -125,8 +125,9 @@ class Head:
         self._memory.close()
 
     def _change(self, slot: HeadSlot, end: int, last_lsn: int) -> None:
+        slot = slot._replace(sequence=slot.sequence + 1, end=end, last_lsn=last_lsn)
         self._slot = slot
-        self._writer = SlotWriter(slot)
+        self._memory.write(encode_slot(slot), slot_offset(slot.sequence))
         self.publish(end, last_lsn)
 
 

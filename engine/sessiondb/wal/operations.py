@@ -14,6 +14,7 @@ its first put; the tag of the put tells its kind.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import msgspec
 
@@ -23,6 +24,7 @@ __all__ = ["Delete", "Drop", "Operation", "Put", "PutBytes", "decode_operations"
 class Put(msgspec.Struct, array_like=True, tag=1, gc=False):
     """Store a JSON record."""
 
+    kind: ClassVar[str | None] = "json"
     table: str
     key: str
     image: bytes
@@ -31,6 +33,7 @@ class Put(msgspec.Struct, array_like=True, tag=1, gc=False):
 class PutBytes(msgspec.Struct, array_like=True, tag=2, gc=False):
     """Store raw bytes."""
 
+    kind: ClassVar[str | None] = "bytes"
     table: str
     key: str
     image: bytes
@@ -39,6 +42,7 @@ class PutBytes(msgspec.Struct, array_like=True, tag=2, gc=False):
 class Delete(msgspec.Struct, array_like=True, tag=3, gc=False):
     """Remove a record; harmless where it is absent."""
 
+    kind: ClassVar[str | None] = None
     table: str
     key: str
 
@@ -46,6 +50,7 @@ class Delete(msgspec.Struct, array_like=True, tag=3, gc=False):
 class Drop(msgspec.Struct, array_like=True, tag=4, gc=False):
     """Remove a table."""
 
+    kind: ClassVar[str | None] = None
     table: str
 
 

@@ -113,7 +113,9 @@ class FrameReader:
             return "the file ends"
         if not chunk.strip(b"\0"):
             return "zeros"
-        return "the frame header's checksum is wrong" if len(chunk) == FRAME_HEADER_BYTES else "the file ends in a frame"
+        return (
+            "the frame header's checksum is wrong" if len(chunk) == FRAME_HEADER_BYTES else "the file ends in a frame"
+        )
 
 
 def last_nonzero(file: File, start: int) -> int:

@@ -161,6 +161,10 @@ class _Reading:
         header = decode_segment_header(file.pread(SEGMENT_HEADER_BYTES, 0))
         if header is None:
             return None
+        whole = header.uuid == self.uuid and header.name == name
+        if not whole and file.size() <= SEGMENT_HEADER_BYTES:
+            # Never synced, so the disk may show an old block in its place: as good as none. No frame is in it.
+            return None
         if header.uuid != self.uuid:
             raise CorruptionError("the segment belongs to another store", path=file.path, lsn=name.first_lsn)
         if header.name != name:
@@ -246,8 +250,8 @@ class _Reading:
         if later is not None:
             offset, frame = later
             raise CorruptionError(
-                f"the log is damaged: {reader.problem or 'bytes behind a SEAL'}; the frame of LSN {frame.lsn} at offset "
-                f"{offset} proves that LSN {missing} was durable",
+                f"the log is damaged: {reader.problem or 'bytes behind a SEAL'}; the frame of LSN {frame.lsn} at "
+                f"offset {offset} proves that LSN {missing} was durable",
                 path=file.path, offset=reader.end, lsn=missing,
             )  # fmt: skip
         problem = reader.problem or "bytes behind a SEAL"
@@ -263,4 +267,3 @@ class _Reading:
                 f"the log is damaged: {problem}, but {witness}",
                 path=self.handles[name].path, offset=offset, lsn=missing,
             )  # fmt: skip
-

@@ -1,0 +1,29 @@
+"""What tests need: contracts that backends and tables keep, a faulty disk, and a pytest fixture.
+
+For the author of a backend: subclass `BackendContract` and `TableContract` in a test module, name the backend, and
+run pytest; there is one test for each sentence of `sessiondb.backend`::
+
+    from sessiondb.testing import BackendContract, TableContract
+
+    class TestMyBackend(BackendContract):
+        backend_class = MyBackend
+
+    class TestMyTables(TableContract):
+        url = "mine:///{path}.mine"
+
+For the user of the library: the fixture `sessiondb.testing.fixtures.sessiondb_store`, a database that is gone
+after the test.
+
+This package imports pytest; nothing else in `sessiondb` does, and nothing in `sessiondb` imports this package.
+"""
+
+import pytest
+
+# Before the imports below: only then do failing asserts of the contracts show their values.
+pytest.register_assert_rewrite("sessiondb.testing.backend_contract", "sessiondb.testing.table_contract")
+
+from .backend_contract import BackendContract  # noqa: E402
+from .faulty_files import FaultyFiles  # noqa: E402
+from .table_contract import TableContract, TableUnderTest  # noqa: E402
+
+__all__ = ["BackendContract", "FaultyFiles", "TableContract", "TableUnderTest"]

@@ -1,0 +1,9 @@
+"""placeholder"""
+
+
+class TableContract:
+    pass
+
+
+class TableUnderTest:
+    pass
