@@ -22,10 +22,11 @@ class ResidentTable:
 
     __slots__ = ("_sorted", "kind", "records")
 
-    def __init__(self, kind: TableKind, records: dict[str, bytes]):
+    def __init__(self, kind: TableKind, records: dict[str, bytes], keys: list[str] | None = None):
+        """Make a table; `keys` are its keys in order, when they are known already."""
         self.kind = kind
         self.records = records
-        self._sorted: list[str] | None = None
+        self._sorted = keys
 
     def sorted_keys(self) -> list[str]:
         """All keys in order (of code points, which is the order of their UTF-8 bytes); sorted at first use."""
@@ -92,7 +93,7 @@ def fold(state: dict[str, ResidentTable], changes: Changes, pace: Pace) -> dict[
             continue  # nothing but deletions in a table that is not there
         records = {} if before is None else _copy(before.records, pace)
         _change(records, change.images, pace)
-        folded[name] = ResidentTable(kind, records)
+        folded[name] = ResidentTable(kind, records, None if before is None else _keys(before, records, change.images))
     return folded
 
 
@@ -113,3 +114,12 @@ def _change(records: dict[str, bytes], images: dict[str, bytes | None], pace: Pa
             records[key] = image
         if count % SLICE_RECORDS == 0:
             pace()
+
+
+def _keys(before: ResidentTable, records: dict[str, bytes], images: dict[str, bytes | None]) -> list[str]:
+    """The new table's keys in order, from the old one's: sorting all of them anew stops every thread for long."""
+    keys = before.sorted_keys()
+    if any(image is None and key in before.records for key, image in images.items()):
+        keys = [key for key in keys if key in records]
+    added = [key for key in images if key in records and key not in before.records]
+    return sorted(keys + sorted(added)) if added else keys

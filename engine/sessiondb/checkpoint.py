@@ -65,11 +65,12 @@ class Checkpointer:
         options: Options,
         limits: Limits,
         before_roll: Callable[[], None],
+        after_failure: Callable[[], None],
     ):
         """Wire it up.
 
         `limits` is kept in step with the backend's size; `before_roll` is called under the append lock before
-        memtables are swapped.
+        memtables are swapped, `after_failure` without locks when the log was poisoned.
         """
         self._files = files
         self._log = log
@@ -78,6 +79,7 @@ class Checkpointer:
         self._options = options
         self._limits = limits
         self._before_roll = before_roll
+        self._after_failure = after_failure
         self._running = threading.Lock()
         self._wake = threading.Event()
         self._due = False
@@ -103,18 +105,25 @@ class Checkpointer:
         while self._views.triple.base.position.lsn < target:
             self._run_once(pace or _no_pause)
 
-    def _run_once(self, pace: Pace) -> None:
-        with self._running:
-            try:
-                self._freeze()
-                frozen = self._views.triple.frozen
-                if frozen is not None:
-                    self._move(frozen, pace)
-            except SessionDBError as error:
-                self.failures += 1
-                self.last_error = str(error)
-                raise
+    def _run_once(self, pace: Pace, timeout: float = -1) -> bool:
+        """Freeze if nothing is frozen, move what is; False when another checkpoint ran for all of the timeout."""
+        if not self._running.acquire(timeout=timeout):
+            return False
+        try:
+            self._freeze()
+            frozen = self._views.triple.frozen
+            if frozen is not None:
+                self._move(frozen, pace)
             self.last_error = None
+        except SessionDBError as error:
+            self.failures += 1
+            self.last_error = str(error)
+            raise
+        finally:
+            self._running.release()
+            if self._log.failure is not None:
+                self._after_failure()
+        return True
 
     def _freeze(self) -> None:
         views, log = self._views, self._log
@@ -135,7 +144,7 @@ class Checkpointer:
         views, backend = self._views, self._backend
         expected = views.triple.base.position
         target = Position(self._log.epoch, frozen.last_lsn)
-        backend.apply(frozen.changes(), expected, target, pace)
+        backend.apply(frozen.changes(pace), expected, target, pace)
         stored = backend.position()
         if stored != target:
             raise BackendError(
@@ -191,20 +200,16 @@ class Checkpointer:
         deadline = time.monotonic() + self._options.lock_timeout
         while self._is_over(size):
             left = max(deadline - time.monotonic(), 0)
-            if self._running.acquire(timeout=left):
-                self._running.release()
-                try:
-                    self._run_once(_no_pause)
-                    continue
-                except StoreFailedError as error:
-                    if self._log.failure is not None:
-                        raise
-                    if left:
-                        self._stopped.wait(min(RETRY_S_MIN, left))
-                        continue
-                    raise self._no_room(error) from error
-            if not left:
-                raise self._no_room(None)
+            error: StoreFailedError | None = None
+            try:
+                self._run_once(_no_pause, left)
+            except StoreFailedError as failure:
+                if self._log.failure is not None:
+                    raise
+                error = failure
+                self._stopped.wait(min(RETRY_S_MIN, left))
+            if not left and self._is_over(size):
+                raise self._no_room(error) from error
 
     def _no_room(self, error: StoreFailedError | None) -> StoreFailedError:
         cause = error or self.last_error or "the checkpoint that is running has not finished"

@@ -293,8 +293,19 @@ class RecordCodec(Generic[T]):
             return ValidationError("the record is nested too deeply", table=self.table, key=key)
         if isinstance(error, (msgspec.MsgspecError, TypeError, ValueError)):
             problem, path = _split(str(error))
+            if path == "$" and not isinstance(error, msgspec.MsgspecError):
+                path = _find(record, "$", self._is_unencodable) or "$"
             return ValidationError(problem, table=self.table, key=key, path=path)
         return error
+
+    def _is_unencodable(self, value: object) -> bool:
+        if _children(value, "$"):
+            return False  # what is inside it is looked at by itself
+        try:
+            self._encode(value)
+        except (TypeError, ValueError, msgspec.MsgspecError):
+            return True
+        return False
 
     def _changed(self, key: str, record: object, decoded: object, path: str = "$") -> ValidationError:
         where, before, after = _difference(record, decoded, path)

@@ -103,20 +103,24 @@ class Committer:
         active, frozen, _ = views.triple
         if frozen is not None or active.bytes >= limits.bytes_max or active.records >= limits.records_max:
             self._make_room(size)  # returns at once unless the log is over its cap
-        with views.append_lock:
-            if views.visible_lsn != log.last_lsn:
-                self._catch_up()
-            active = views.triple.active
-            self._check_kinds(active, operations)
-            if unchanged is not None and not unchanged():
-                raise ConflictError("a record that was read has changed meanwhile; next: run the transaction again")
-            self._in_flight = operations
-            lsn = log.append(payload)
-            active.apply(lsn, operations, views.newest_reader() if views.pins else -1)
-            active.last_lsn = lsn
-            active.bytes += size
-            views.visible_lsn = lsn
-            self.commits += 1
+        try:
+            with views.append_lock:
+                if views.visible_lsn != log.last_lsn:
+                    self._catch_up()
+                active = views.triple.active
+                self._check_kinds(active, operations)
+                if unchanged is not None and not unchanged():
+                    raise ConflictError("a record that was read has changed meanwhile; next: run the transaction again")
+                self._in_flight = operations
+                lsn = log.append(payload)
+                active.apply(lsn, operations, views.newest_reader() if views.pins else -1)
+                active.last_lsn = lsn
+                active.bytes += size
+                views.visible_lsn = lsn
+                self.commits += 1
+        except StoreFailedError:
+            self.roll_back_to_durable()  # only if the log was poisoned
+            raise
         if active.bytes >= limits.bytes_max or active.records >= limits.records_max:
             self._became_dirty(True)
         elif not active.first_us:

@@ -92,7 +92,17 @@ class StoreLocks:
     def _busy(self) -> str:
         holder = read_holder(self._files, self._folder)
         who = "another process" if holder is None else str(holder)
+        if self._only_readers():
+            who = "another process, read-only,"
         return f"the store is open elsewhere: {who} has it ({self._folder}); next: wait for it, or end that process"
+
+    def _only_readers(self) -> bool:
+        """Whether nobody holds OPEN alone: then the signature in it is an earlier writer's."""
+        file = self._files.open(f"{self._folder}/OPEN", read_only=True)
+        try:
+            return self._files.try_lock(file, shared=True)
+        finally:
+            file.close()
 
     def _sign(self) -> None:
         program = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "python"

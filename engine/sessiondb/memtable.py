@@ -15,10 +15,13 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Optional
 
-from .backend import Changes, TableChanges, TableKind
+from .backend import Changes, Pace, TableChanges, TableKind
 from .wal.operations import Delete, Drop, Operation
 
 __all__ = ["Entry", "Memtable", "TableLayer", "entry_at"]
+
+SLICE_RECORDS = 1_000
+"""Entries handled between two calls of a pace."""
 
 Entry = tuple[int, bytes | None, Optional["Entry"]]
 
@@ -123,10 +126,14 @@ class Memtable:
         below = self.tables.get(table)
         self.tables[table] = TableLayer(None, lsn, below if newest_reader >= 0 else None)
 
-    def changes(self) -> Changes:
-        """The final images, as a checkpoint hands them to the backend."""
+    def changes(self, pace: Pace) -> Changes:
+        """The final images, as a checkpoint hands them to the backend. Frozen memtables only."""
         changes: Changes = {}
         for name, layer in self.tables.items():
-            images = {key: entry[1] for key, entry in layer.entries.items()}
+            images: dict[str, bytes | None] = {}
+            entries = iter(layer.entries.items())
+            while piece := {key: entry[1] for key, entry in islice(entries, SLICE_RECORDS)}:
+                images |= piece
+                pace()
             changes[name] = TableChanges(layer.kind, layer.dropped_lsn > 0, images)
         return changes

@@ -65,7 +65,7 @@ class Recovered(NamedTuple):
     report: RecoveryReport
 
 
-def replay_frame(path: str, frame: Frame) -> Sequence[Operation]:
+def replay_frame(folder: str, name: SegmentName, frame: Frame) -> Sequence[Operation]:
     """The operations of a transaction frame.
 
     Raises:
@@ -75,8 +75,9 @@ def replay_frame(path: str, frame: Frame) -> Sequence[Operation]:
         return decode_operations(frame.payload)
     except ValueError as error:
         raise CorruptionError(
-            f"the transaction does not decode: {error}", path=path, offset=frame.offset, lsn=frame.header.lsn
-        ) from error
+            f"the transaction does not decode: {error}",
+            path=f"{folder}/{name}", offset=frame.offset, lsn=frame.header.lsn,
+        ) from error  # fmt: skip
 
 
 def survey(files: Files, folder: str, uuid: bytes, applied: int) -> Survey:
@@ -90,7 +91,7 @@ def survey(files: Files, folder: str, uuid: bytes, applied: int) -> Survey:
     memtable = Memtable(applied)
 
     def take_in(name: SegmentName, frame: Frame) -> None:
-        memtable.apply(frame.header.lsn, replay_frame(f"{folder}/{name}", frame), -1)
+        memtable.apply(frame.header.lsn, replay_frame(folder, name, frame), -1)
 
     try:
         head = read_head(files, folder)

@@ -93,7 +93,14 @@ class Store:
         options = self.options
         limits = Limits(options.checkpoint_bytes, options.checkpoint_records)
         self.checkpointer = Checkpointer(
-            self.files, self.log, self.views, self.backend, options, limits, lambda: self.views.catch_up()
+            self.files,
+            self.log,
+            self.views,
+            self.backend,
+            options,
+            limits,
+            before_roll=lambda: self.views.catch_up(),
+            after_failure=lambda: self.committer.roll_back_to_durable(),
         )
         self.committer = Committer(
             self.log,
@@ -152,11 +159,7 @@ class Store:
             StoreFailedError: the log or the backend failed; nothing is lost.
         """
         self.must_be_writable()
-        try:
-            self.checkpointer.run()
-        except SessionDBError:
-            self.committer.roll_back_to_durable()
-            raise
+        self.checkpointer.run()
 
     def stats(self) -> Stats:
         """Counters and states as they are now."""

@@ -20,7 +20,8 @@ This package imports pytest; nothing else in `sessiondb` does, and nothing in `s
 import pytest
 
 # Before the imports below: only then do failing asserts of the contracts show their values.
-pytest.register_assert_rewrite("sessiondb.testing.backend_contract", "sessiondb.testing.table_contract")
+for _name in ("backend_contract", "view_contract", "table_contract", "record_contract"):
+    pytest.register_assert_rewrite(f"sessiondb.testing.{_name}")
 
 from .backend_contract import BackendContract  # noqa: E402
 from .faulty_files import FaultyFiles  # noqa: E402

@@ -262,8 +262,8 @@ def decode_frame_header(data: bytes, offset: int, salt: int) -> FrameHeader | No
     """
     if len(data) - offset < FRAME_HEADER_BYTES:
         return None
-    header = FrameHeader._make(_FRAME.unpack_from(data, offset))
-    if crc32(data[offset + 4 : offset + FRAME_HEADER_BYTES], salt) != header.crc or not header.type:
+    header = tuple.__new__(FrameHeader, _FRAME.unpack_from(data, offset))
+    if crc32(data[offset + 4 : offset + FRAME_HEADER_BYTES], salt) != header[0] or not header[4]:
         return None
     return header
 

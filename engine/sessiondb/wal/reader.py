@@ -25,6 +25,7 @@ from .format import (
 __all__ = ["Frame", "FrameReader", "find_later_frame", "last_nonzero"]
 
 WINDOW_BYTES = 1 << 20
+_new = tuple.__new__  # half the cost of Frame(...), once for every frame
 
 
 class Frame(NamedTuple):
@@ -60,41 +61,47 @@ class FrameReader:
         self.problem = ""
 
     def __iter__(self) -> Iterator[Frame]:
+        salt, limit = self.salt, self.limit
         buffer = b""
         base = self.end
-        while not self.sealed:
-            if self.end == self.limit and not self._whole:
-                return
+        while not self.sealed and (self.end != limit or self._whole):
             at = self.end - base
-            if len(buffer) - at < FRAME_HEADER_BYTES:
-                buffer, base, at = self._read(FRAME_HEADER_BYTES), self.end, 0
-            header = decode_frame_header(buffer, at, self.salt)
-            if header is None:
+            start = at + FRAME_HEADER_BYTES
+            if len(buffer) < start:
+                buffer, base, at, start = self._read(FRAME_HEADER_BYTES), self.end, 0, FRAME_HEADER_BYTES
+            fields = decode_frame_header(buffer, at, salt)  # rule 1: before it no field is trusted
+            if fields is None:
                 self.problem = self._describe(buffer, at)
                 return
-            self.problem = self._judge(header)
-            if self.problem:
+            crc, length, lsn, payload_crc, kind, _, _, prev, _, _ = fields
+            if (
+                kind > SEAL
+                or lsn != self.last_lsn + 1  # rule 2
+                or prev != self.last_crc  # rule 3
+                or length > PAYLOAD_BYTES_MAX  # rule 4
+                or self.end + FRAME_HEADER_BYTES + length > limit
+            ):
+                self.problem = self._why_not(fields)
                 return
-            if len(buffer) - at < FRAME_HEADER_BYTES + header.length:
-                buffer, base, at = self._read(FRAME_HEADER_BYTES + header.length), self.end, 0
-            start = at + FRAME_HEADER_BYTES
-            payload = buffer[start : start + header.length]
-            if len(payload) != header.length or crc32(payload, self.salt) != header.payload_crc:
+            if len(buffer) < start + length:
+                buffer, base, start = self._read(FRAME_HEADER_BYTES + length), self.end, FRAME_HEADER_BYTES
+            payload = buffer[start : start + length]
+            if len(payload) != length or crc32(payload, salt) != payload_crc:  # rule 5
                 self.problem = "the payload's checksum is wrong"
                 return
             offset = self.end
-            self.end += frame_bytes(header.length)
-            self.last_crc = header.crc
-            if header.type == SEAL:
+            self.end = offset + frame_bytes(length)
+            self.last_crc = crc
+            if kind == SEAL:
                 self.sealed = True
             else:
-                self.last_lsn = header.lsn
-            yield Frame(offset, header, payload)
+                self.last_lsn = lsn
+            yield _new(Frame, (offset, fields, payload))
 
     def _read(self, length: int) -> bytes:
         return self.file.pread(min(max(WINDOW_BYTES, length), max(self.limit - self.end, 0)), self.end)
 
-    def _judge(self, header: FrameHeader) -> str:
+    def _why_not(self, header: FrameHeader) -> str:
         if header.type not in (TRANSACTION, SEAL):
             return f"the frame's type {header.type} is unknown"
         if header.lsn != self.last_lsn + 1:
@@ -103,9 +110,7 @@ class FrameReader:
             return "the frame does not follow the one before it"
         if header.length > PAYLOAD_BYTES_MAX:
             return f"the frame's length {header.length} is over the limit"
-        if self.end + FRAME_HEADER_BYTES + header.length > self.limit:
-            return f"the frame's length {header.length} passes the end of the segment"
-        return ""
+        return f"the frame's length {header.length} passes the end of the segment"
 
     def _describe(self, buffer: bytes, at: int) -> str:
         chunk = buffer[at : at + FRAME_HEADER_BYTES]

@@ -215,12 +215,14 @@ class _Reading:
             name = header.name
             file = self.handles[name]
             reader = FrameReader(file, header, None if successor is None else successor.prev_end)
+            size = 0
             for frame in reader:
                 if frame.header.type == TRANSACTION and frame.header.lsn > self.applied:
-                    contents.transactions += 1
-                    contents.bytes += len(frame.payload)
+                    size += len(frame.payload)
                     if self.on_frame is not None:
                         self.on_frame(name, frame)
+            contents.transactions += max(0, reader.last_lsn - max(self.applied, header.first_lsn - 1))
+            contents.bytes += size
             contents.needed.append(name)
             if successor is not None:
                 self._must_end_at(reader, file, successor)
