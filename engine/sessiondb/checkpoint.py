@@ -105,11 +105,17 @@ class Checkpointer:
         while self._views.triple.base.position.lsn < target:
             self._run_once(pace or _no_pause)
 
-    def _run_once(self, pace: Pace, timeout: float = -1) -> bool:
-        """Freeze if nothing is frozen, move what is; False when another checkpoint ran for all of the timeout."""
+    def _run_once(self, pace: Pace, timeout: float = -1, *, only_if_due: bool = False) -> None:
+        """Freeze if nothing is frozen, and move what is; nothing when another checkpoint runs for all of the timeout.
+
+        With `only_if_due`, do nothing either when the checkpoint waited for has done the work.
+        """
         if not self._running.acquire(timeout=timeout):
-            return False
+            return
         try:
+            if only_if_due and self._seconds_until_due() != 0:
+                return
+            self._due = False
             self._freeze()
             frozen = self._views.triple.frozen
             if frozen is not None:
@@ -123,7 +129,6 @@ class Checkpointer:
             self._running.release()
             if self._log.failure is not None:
                 self._after_failure()
-        return True
 
     def _freeze(self) -> None:
         views, log = self._views, self._log
@@ -252,9 +257,8 @@ class Checkpointer:
                 self._stopped.wait(pause)  # a write must not shorten the pause after a failure, a stop must
                 if self._stopping:
                     return
-            self._due = False
             try:
-                self._run_once(Pacer())
+                self._run_once(Pacer(), only_if_due=True)
                 pause = 0.0
             except SessionDBError as error:
                 if self._log.failure is not None or isinstance(error, (ClosedError, FencedError)):
@@ -269,7 +273,8 @@ class Checkpointer:
             return 0.0
         if not active.first_us:
             return None
-        return self._options.checkpoint_age_s - (time.monotonic_ns() // 1000 - active.first_us) / 1e6
+        age_s = (time.monotonic_ns() // 1000 - active.first_us) / 1e6
+        return max(self._options.checkpoint_age_s - age_s, 0.0)
 
 
 def _no_pause() -> None:

@@ -109,7 +109,11 @@ class FaultyFiles(Files):
         operation = "create" if create else "open"
         self.begin(operation, path)
         real = super().open(path, create=create, exclusive=exclusive, read_only=read_only, mode=mode)
-        self.end(operation, path)
+        try:
+            self.end(operation, path)
+        except BaseException:
+            real.close()
+            raise
         return _FaultyFile(self, real)
 
     def map(self, path: str, length: int) -> Mapping:

@@ -17,7 +17,8 @@ __all__ = ["RecordContract"]
 STORABLE: list[Any] = [
     None, False, True, 0, 1, -1, 2**63, 2**64 - 1, -(2**63), 2**53 + 1, 0.0, -0.0, 0.1, 1e300, 5e-324, 1e22,
     "", "a", "é", "e\u0301", "\0", "\u2028", "😀", "\U0010ffff", "\ud7ff\ue000", '"\\/\b\f\n\r\t\x1f\x7f',
-    "x" * 100_000, [], [[]], [None, False, 0, ""], {}, {"": {}}, {"a": None}, {"a": [{"b": [1]}]}, {"\0": 1, "é": 2, '"': 3},
+    "x" * 100_000, [], [[]], [None, False, 0, ""], {}, {"": {}}, {"a": None}, {"a": [{"b": [1]}]},
+    {"\0": 1, "é": 2, '"': 3},
 ]  # fmt: skip
 """JSON values that every backend must give back as they are."""
 
