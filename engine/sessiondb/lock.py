@@ -63,11 +63,11 @@ class StoreLocks:
         try:
             for name in ("OPEN",) if read_only else ("OPEN", "CKPT", "LOCK"):
                 self._held.append(self._acquire(name, read_only, deadline))
+            if not read_only:
+                self._sign()
         except BaseException:
             self.release()
             raise
-        if not read_only:
-            self._sign()
 
     def _acquire(self, name: str, read_only: bool, deadline: float) -> File:
         path = f"{self._folder}/{name}"
