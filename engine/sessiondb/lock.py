@@ -105,9 +105,11 @@ class StoreLocks:
             file.close()
 
     def _sign(self) -> None:
-        program = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "python"
+        folder, program = os.path.split(sys.argv[0] if sys.argv else "")
+        if program == "__main__.py":  # python -m PACKAGE
+            program = os.path.basename(folder)
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        text = msgspec.json.encode(Holder(os.getpid(), program[:100], since))
+        text = msgspec.json.encode(Holder(os.getpid(), program[:100] or "python", since))
         self._held[0].pwrite(text.ljust(256) + b"\n", 0)
 
     def release(self) -> None:
