@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from heapq import merge
 from typing import NamedTuple
 
 from .backend import BackendView, TableKind
@@ -244,32 +243,20 @@ class View:
     ) -> Iterator[tuple[str, bytes]]:
         """Records with ``start <= key < stop`` in key order."""
         layers, below = self._layers(table)
-        base: Iterator[tuple[str, bytes]] = iter(())
+        found: Iterator[tuple[str, bytes | None]] = iter(())
         if below:
-            base = self._triple.base.scan(table, start, stop, reverse=reverse)
-        if not layers:
-            yield from base
-            return
-        sources: list[Iterator[tuple[str, int, bytes | None]]] = [
-            self._seen(layer.range(start, stop, reverse=reverse), rank) for rank, layer in enumerate(layers)
-        ]
-        sources.append((key, len(layers), image) for key, image in base)
-        if not reverse:
-            merged: Iterable[tuple[str, int, bytes | None]] = merge(*sources, key=lambda item: (item[0], item[1]))
-        else:
-            merged = merge(*sources, key=lambda item: (item[0], -item[1]), reverse=True)
-        last: str | None = None
-        for key, _, found in merged:
-            if key != last:
-                last = key
-                if found is not None:
-                    yield key, found
+            found = iter(self._triple.base.scan(table, start, stop, reverse=reverse))
+        for layer in reversed(layers):
+            found = _overlay(self._seen(layer.range(start, stop, reverse=reverse)), found, reverse)
+        for key, image in found:
+            if image is not None:
+                yield key, image
 
-    def _seen(self, entries: Iterator[tuple[str, Entry]], rank: int) -> Iterator[tuple[str, int, bytes | None]]:
+    def _seen(self, entries: Iterator[tuple[str, Entry]]) -> Iterator[tuple[str, bytes | None]]:
         for key, newest in entries:
             entry = entry_at(newest, self.lsn)
             if entry is not None:
-                yield key, rank, entry[1]
+                yield key, entry[1]
 
     def count(self, table: str) -> int:
         """The number of records of the table."""
@@ -285,3 +272,23 @@ class View:
             return alive
         base = self._triple.base
         return alive + base.count(table) - len(base.get_many(table, known))
+
+
+def _overlay(
+    top: Iterator[tuple[str, bytes | None]], below: Iterator[tuple[str, bytes | None]], reverse: bool
+) -> Iterator[tuple[str, bytes | None]]:
+    """Two sources in key order as one; where both know a key, the top one's image counts."""
+    above = next(top, None)
+    for pair in below:
+        key = pair[0]
+        while above is not None and (above[0] > key if reverse else above[0] < key):
+            yield above
+            above = next(top, None)
+        if above is None or above[0] != key:
+            yield pair
+        else:
+            yield above
+            above = next(top, None)
+    if above is not None:
+        yield above
+        yield from top
