@@ -69,7 +69,7 @@ class JsonFileBackend(Backend):
         )
 
     @classmethod
-    def open(cls, files: Files, path: str, *, create: bool) -> JsonFileBackend:
+    def open(cls, files: Files, path: str, *, create: bool, read_only: bool = False) -> JsonFileBackend:
         """Open the file, or make an empty one.
 
         Raises:
@@ -82,6 +82,8 @@ class JsonFileBackend(Backend):
             if not create:
                 raise BackendError(f"the JSON file {path} is missing")
             return _attempt(f"create {path}", lambda: cls._create(files, path))
+        if not read_only:
+            _attempt(f"sync {path}", lambda: _sync(files, path))
         header, body = _attempt(f"read {path}", lambda: _read_file(files, path))
         try:
             state = decode_body(body)
@@ -198,6 +200,16 @@ class JsonFileBackend(Backend):
         """Nothing is held between operations."""
 
 
+def _sync(files: Files, path: str) -> None:
+    """Make the file and its name durable: its writer may have been killed between the rename and the folder's sync."""
+    file = files.open(path, read_only=True)
+    try:
+        file.fsync()
+    finally:
+        file.close()
+    files.sync_folder(os.path.dirname(path))
+
+
 def _read_file(files: Files, path: str) -> tuple[Header, bytes]:
     """The header and everything behind it, checked against each other."""
     file = files.open(path, read_only=True)
@@ -227,4 +239,6 @@ def _attempt(what: str, call: Callable[[], _T]) -> _T:
     try:
         return call()
     except OSError as error:
-        raise BackendError(f"cannot {what}: {error.strerror or error}") from error
+        raise BackendError(
+            f"cannot {what}: {error.strerror or error}; what was there is kept; next: mend the cause and try again"
+        ) from error

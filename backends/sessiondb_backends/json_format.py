@@ -2,7 +2,7 @@ r"""The bytes of the JSON file (native layout). Pure. Specified in docs/format/j
 
 The file is one JSON object, in UTF-8, a record a line, so that people, ``grep`` and ``diff`` can read it::
 
-    {"sessiondb":{"format":1,"uuid":"…","epoch":1,"lsn":42,"digest":"…"},            \n
+    {"sessiondb":{"format":1,"uuid":"…","epoch":1,"lsn":42,"digest":"…","crc":"…"},            \n
     "tables":{
     "sessions":{
     "task-123":{"session":"task-123","branch":"main"},
@@ -18,13 +18,14 @@ The file is one JSON object, in UTF-8, a record a line, so that people, ``grep``
 
 1. The first line is the header, padded with spaces to `HEADER_BYTES` = 256, its ``\n`` included. ``uuid`` is 32 hex
    digits; ``epoch`` and ``lsn`` are the applied position; ``digest`` is the SHA-256, in hex, of every byte behind
-   the first line.
+   the first line; ``crc`` is the crc32, in 8 hex digits, of the line up to the comma before it, so that a flipped bit
+   in the position is noticed too.
 2. ``tables`` holds the JSON tables, ``bytes_tables`` the tables of raw bytes (base64, RFC 4648 section 4). A name is
    in one of the two.
 3. A record stands as the compact JSON text that was logged. Tables and keys are in key order.
 
-The file is valid if and only if the header line is of this form, the digest is right, and the rest parses. Position
-and data are under one checksum in one file: kept apart, a crash between two renames loses data.
+The file is valid if and only if the header line is of this form, its CRC and the digest are right, and the rest
+parses. Position and data are bound together in one file: kept apart, a crash between two renames loses data.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Iterator
+from zlib import crc32
 
 import msgspec
 
@@ -55,7 +57,7 @@ HEADER_BYTES = 256
 
 _HEADER = re.compile(
     rb'\{"sessiondb":\{"format":(\d{1,9}),"uuid":"([0-9a-f]{32})","epoch":(\d{1,10}),"lsn":(\d{1,20}),'
-    rb'"digest":"([0-9a-f]{64})"\}, *\n'
+    rb'"digest":"([0-9a-f]{64})","crc":"([0-9a-f]{8})"\}, *\n'
 )
 _VERSION = re.compile(rb'\{"sessiondb":\{"format":(\d{1,9})[,}]')
 _encode_string = msgspec.json.Encoder().encode
@@ -73,9 +75,9 @@ def encode_header(header: Header) -> bytes:
     """The first line, `HEADER_BYTES` long."""
     text = (
         f'{{"sessiondb":{{"format":{header.identity.format_version},"uuid":"{header.identity.uuid.hex()}",'
-        f'"epoch":{header.position.epoch},"lsn":{header.position.lsn},"digest":"{header.digest}"}},'
-    )
-    return text.encode().ljust(HEADER_BYTES - 1) + b"\n"
+        f'"epoch":{header.position.epoch},"lsn":{header.position.lsn},"digest":"{header.digest}"'
+    ).encode()
+    return (text + b',"crc":"%08x"},' % crc32(text)).ljust(HEADER_BYTES - 1) + b"\n"
 
 
 def decode_header(data: bytes) -> Header | None:
@@ -96,7 +98,9 @@ def decode_header(data: bytes) -> Header | None:
     match = _HEADER.fullmatch(data[:HEADER_BYTES])
     if match is None or len(match[0]) != HEADER_BYTES:
         return None
-    version_number, uuid, epoch, lsn, digest = match.groups()
+    version_number, uuid, epoch, lsn, digest, crc = match.groups()
+    if int(crc, 16) != crc32(data[: match.start(6) - len(b',"crc":"')]):
+        return None
     identity = Identity(bytes.fromhex(uuid.decode()), int(version_number))
     return Header(identity, Position(int(epoch), int(lsn)), digest.decode())
 

@@ -30,7 +30,7 @@ class MemoryBackend(Backend):
         return False
 
     @classmethod
-    def open(cls, files: Files, path: str, *, create: bool) -> MemoryBackend:
+    def open(cls, files: Files, path: str, *, create: bool, read_only: bool = False) -> MemoryBackend:
         """A new, empty backend; there is nothing that could be opened again."""
         return cls(os.urandom(16))
 

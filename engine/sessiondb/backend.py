@@ -123,11 +123,12 @@ class Backend(ABC):
 
     @classmethod
     @abstractmethod
-    def open(cls, files: Files, path: str, *, create: bool) -> Backend:
+    def open(cls, files: Files, path: str, *, create: bool, read_only: bool = False) -> Backend:
         """Open the store at the path, or with `create` make a new one with position 1:0 and no tables.
 
-        The engine calls this while it holds the store's locks. A new store is durable on return. All files are
-        touched through `files`.
+        The engine calls this while it holds the store's locks. Unless `read_only`, what the backend shows is durable
+        on return, also what an earlier process wrote and had no time to sync: the log is let go because of it. With
+        `read_only` nothing is changed or synced. All files are touched through `files`.
 
         Raises:
             WrongBackendError: something else is there; it is left untouched.

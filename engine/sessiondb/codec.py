@@ -231,6 +231,10 @@ class RecordCodec(Generic[T]):
             ) from error
 
     def _encoded_name(self, key: str, field: str) -> str:
+        if not isinstance(field, str):
+            raise ValidationError(
+                f"a field's name is a str, not {type(field).__name__}", table=self.table, key=key, path=f"$.{field}"
+            )
         if field == self.id:
             raise ValidationError("the id cannot change", table=self.table, key=key, path=f"$.{field}")
         if self.fields is None:
@@ -253,7 +257,7 @@ class RecordCodec(Generic[T]):
             found = stored[field]
             if found == value:
                 continue
-            if not _compares_by_identity(value):
+            if type(found) is not type(value) or not _compares_by_identity(value):
                 raise self._changed(key, value, found, f"$.{field}")
             again = again or _decode_document(patched)
             if self._encode(found) != bytes(again[names[field]]):
@@ -348,6 +352,8 @@ def _name(type: Any) -> str:
 
 
 def _compares_by_identity(value: object) -> bool:
+    if isinstance(value, msgspec.Struct):
+        return not value.__struct_config__.eq
     return type(value).__eq__ is object.__eq__
 
 

@@ -245,6 +245,37 @@ def open(
     return Database(open_store(files, parse_location(location), options))
 
 
+@overload
+def table(
+    location: str | os.PathLike[str],
+    name: str = "records",
+    *,
+    enc_hook: EncHook | None = None,
+    dec_hook: DecHook | None = None,
+    **options: Any,
+) -> Table[Any]: ...
+@overload
+def table(
+    location: str | os.PathLike[str],
+    name: str,
+    type: type[T],
+    *,
+    id: str | None = None,
+    enc_hook: EncHook | None = None,
+    dec_hook: DecHook | None = None,
+    **options: Any,
+) -> Table[T]: ...
+@overload
+def table(
+    location: str | os.PathLike[str],
+    name: str = "records",
+    type: Any = Any,
+    *,
+    id: str | None = None,
+    enc_hook: EncHook | None = None,
+    dec_hook: DecHook | None = None,
+    **options: Any,
+) -> Table[Any]: ...
 def table(
     location: str | os.PathLike[str],
     name: str = "records",

@@ -34,7 +34,7 @@ def parse_location(location: str | os.PathLike[str]) -> Location:
     """Say what a location names; nothing is opened or created.
 
     Args:
-        location: a path (``~`` and variables are expanded) or a URL.
+        location: a path or URL as text (``~`` and variables are expanded), or a path object, which is taken as it is.
 
     Raises:
         UsageError: empty, not text, a suffix that no backend has, or a URL of a wrong form.
@@ -45,7 +45,7 @@ def parse_location(location: str | os.PathLike[str]) -> Location:
     match = None if isinstance(location, os.PathLike) else _URL.fullmatch(text)
     if match is None:
         scheme = _scheme_of_suffix(text)
-        return Location(scheme, _resolve(text))
+        return Location(scheme, os.path.realpath(text) if isinstance(location, os.PathLike) else _resolve(text))
     scheme, rest = match[1].lower(), match[2]
     if scheme == "memory":
         if rest.strip("/"):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import entry_points
+
+import msgspec
 
 from .backend import Backend
 from .config import Options
@@ -67,7 +70,7 @@ def open_store(files: Files, location: Location, options: Options) -> Store:
         except OSError as error:
             raise StoreFailedError(
                 f"cannot open {location}: {error.strerror or error} ({error.filename or location.path}); "
-                "nothing was changed"
+                "what was there is kept; next: mend the cause and open again"
             ) from error
 
 
@@ -91,14 +94,17 @@ def _open(files: Files, location: Location, options: Options, backend: type[Back
     try:
         # Another process may have made it or removed it while this one waited for the lock.
         exists = _check_location(files, location, options, backend, folder)
-        opened_backend = backend.open(files, location.path, create=not exists)
+        opened_backend = backend.open(files, location.path, create=not exists, read_only=options.read_only)
+        key = _key(files, folder)
         store = Store.start(files, location, options, locks, opened_backend, is_new=not exists)
     except BaseException:
         if opened_backend is not None:
             opened_backend.close()
         locks.release()
         raise
-    _remember(files, folder, store)
+    if key is not None:
+        _stores[key] = store
+        _users[id(store)] = 1
     return store
 
 
@@ -108,7 +114,7 @@ def _check_location(files: Files, location: Location, options: Options, backend:
         return True
     if options.read_only or not options.create:
         raise UsageError(f"there is no database at {location}; next: check the path")
-    parent = os.path.dirname(location.path)
+    parent = os.path.dirname(folder)
     if files.stat(parent) is None:
         raise UsageError(f"the folder {parent} does not exist; next: make it, or choose another location")
     if files.stat(folder) is not None and (segment_names(files, folder) or files.stat(f"{folder}/HEAD") is not None):
@@ -121,11 +127,10 @@ def _check_location(files: Files, location: Location, options: Options, backend:
 
 def _make_folder(files: Files, folder: str) -> None:
     if files.stat(folder) is None:
-        try:
+        with suppress(FileExistsError):  # another opener was first
             files.mkdir(folder)
-        except FileExistsError:
-            return  # another opener was first
-        files.sync_folder(os.path.dirname(folder))
+    # Also when it was there: who made it may have been killed before it synced.
+    files.sync_folder(os.path.dirname(folder))
 
 
 def _key(files: Files, folder: str) -> tuple[int, tuple[int, int]] | None:
@@ -139,20 +144,14 @@ def _shared(files: Files, location: Location, options: Options, folder: str) -> 
     store = None if key is None else _stores.get(key)
     if store is None:
         return None
-    if store.options != options:
+    wanted = msgspec.structs.replace(options, create=store.options.create, lock_timeout=store.options.lock_timeout)
+    if store.options != wanted:  # what only matters while opening may differ
         raise UsageError(
             f"{location} is open in this process with other options ({store.options}); "
             "next: use the same options, or close it first"
         )
     _users[id(store)] += 1
     return store
-
-
-def _remember(files: Files, folder: str, store: Store) -> None:
-    key = _key(files, folder)
-    if key is not None:
-        _stores[key] = store
-        _users[id(store)] = 1
 
 
 def close_store(store: Store) -> None:

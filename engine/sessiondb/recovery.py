@@ -3,7 +3,7 @@
 Reading and judging is done by `sessiondb.wal.verdict`, which changes nothing. What this module then does, in the
 order that makes a crash in the middle harmless:
 
-1. sync the segment whose frames were replayed: they may be in the page cache only, and are about to be served;
+1. sync the newest segment and the folder: frames and file names may be in caches only, and are about to be served;
 2. copy what is cut (a torn tail, an unfinished segment) into ``quarantine/``, durably;
 3. go on in the newest segment if nothing was cut and only zeros follow its last frame; otherwise start a new
    one, whose header says where its predecessor ends. Whenever history may have been cut the new segment's epoch is
@@ -203,7 +203,7 @@ def _continue(
     contents = found.contents
     newest = contents.newest
     if newest is not None:
-        _sync_segment(files, f"{folder}/{newest.name}")
+        _sync_segment(files, folder, newest.name)
     elif not is_new:
         found.notices.append(f"the log was missing; the store is as the backend has it, at LSN {position.lsn}")
     torn = _quarantine_tail(files, folder, contents)
@@ -229,12 +229,14 @@ def _next_header(uuid: bytes, epoch: int, contents: LogContents) -> SegmentHeade
     return SegmentHeader(uuid, epoch, 0, first, newest.epoch, contents.last_crc, newest.first_lsn, contents.end, now)
 
 
-def _sync_segment(files: Files, path: str) -> None:
-    file = files.open(path)
+def _sync_segment(files: Files, folder: str, name: SegmentName) -> None:
+    """Its writer may have been killed before it synced the frames, or the folder that holds the segment's name."""
+    file = files.open(f"{folder}/{name}")
     try:
-        file.fdatasync()
+        file.fsync()
     finally:
         file.close()
+    files.sync_folder(folder)
 
 
 def _quarantine_tail(files: Files, folder: str, contents: LogContents) -> TornTailReport | None:

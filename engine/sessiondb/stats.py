@@ -55,6 +55,8 @@ class Stats(msgspec.Struct, frozen=True):
 
     location: str
     backend: str
+    backend_format: int
+    """The version of the format the backend is written in."""
     state: str
     """``open``, ``read-only`` or ``poisoned``."""
     uuid: str

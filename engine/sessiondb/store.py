@@ -11,7 +11,7 @@ from .backend import Backend, Position
 from .checkpoint import Checkpointer
 from .commit import Committer
 from .config import Limits, Options
-from .errors import ReadOnlyError, SessionDBError
+from .errors import ReadOnlyError, SessionDBError, StoreFailedError
 from .files import Files
 from .location import Location
 from .lock import StoreLocks
@@ -162,15 +162,23 @@ class Store:
         self.checkpointer.run()
 
     def stats(self) -> Stats:
-        """Counters and states as they are now."""
+        """Counters and states as they are now.
+
+        Raises:
+            StoreFailedError: the log's folder cannot be looked at.
+        """
         active, frozen, base = self.views.triple
         log = self.log
-        segments, disk_bytes = self._segments()
+        try:
+            segments, disk_bytes = self._segments()
+        except OSError as error:
+            raise StoreFailedError(f"cannot look at the log of {self.location}: {error}") from error
         failure = log.failure
         state = "poisoned" if failure is not None else "read-only" if self.options.read_only else "open"
         return Stats(
             location=str(self.location),
             backend=self.backend.scheme,
+            backend_format=self.identity.format_version,
             state=state,
             uuid=self.identity.uuid.hex(),
             epoch=log.epoch,

@@ -56,6 +56,17 @@ class Table(MutableMapping[str, T], Generic[T]):
         """The records' type, `typing.Any` for any JSON value."""
         return self._codec.type
 
+    @property
+    def database(self) -> Database:
+        """The database that `sessiondb.table` opened for this table.
+
+        Raises:
+            UsageError: the table came from `Database.table`: whoever called that has the database.
+        """
+        if self._owner is None:
+            raise UsageError(f"table {self.name!r} did not open its database; next: use the one it came from")
+        return self._owner
+
     # ---- one record
 
     def __getitem__(self, key: str) -> T:

@@ -356,9 +356,16 @@ class AppendLog:
             self.head.set_owner(False)
             self.head.set_state(STATE_CLEAN, self.tail.end, self.tail.lsn)
             if self.tail.end > SEGMENT_HEADER_BYTES:
-                self.head.sync()  # the log is not empty: its witness should outlive a power cut
+                self._sync_head()
         self.head.close()
         self.tail.file.close()
+
+    def _sync_head(self) -> None:
+        """The log is not empty: its witness should outlive a power cut. Nothing is lost when it does not."""
+        try:
+            self.head.sync()
+        except OSError as error:
+            logger.warning("%s: HEAD could not be synced at close: %s", self.folder, error)
 
 
 class SegmentSyncError(Exception):

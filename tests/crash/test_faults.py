@@ -1,0 +1,241 @@
+"""One file operation fails, then the next one, until the program runs through: every error is a documented one.
+
+Each run of the program meets one fault: EIO, ENOSPC, half a write, EINTR, EACCES, or a sync that fails, drops the
+pages and says OK the next time. Or the fault stays until the store is opened again (a full disk). After each:
+
+* what was raised is a `SessionDBError`; what failed without `DurabilityUnknownError` left nothing behind;
+* the store is usable or says that it is poisoned, and shows a state that was committed;
+* a later open needs no kill in between (locks are free), and what was acknowledged is there; after a power cut too.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import pytest
+
+from crash.disk import HALF
+from crash.oracle import Oracle, deterministic, read_tables
+from crash.states import Replay, possible_disks
+from crash.workloads import Session, drop_unsynced
+from sessiondb.errors import DurabilityUnknownError, SessionDBError, StoreFailedError
+
+SYNCS = {"fdatasync", "fsync", "msync", "sync_folder"}
+CHANGES = {"create", "pwrite", "mkdir", "replace", "link", "unlink", *SYNCS}
+READS = {"open", "pread", "stat", "names", "map", "lock", "size"}
+
+
+class Fault(NamedTuple):
+    """What goes wrong, and in which operations it can."""
+
+    code: int
+    kinds: set[str]
+    wish: str = ""
+    stays: bool = False
+
+
+FAULTS = {
+    "EIO": Fault(errno.EIO, CHANGES | READS),
+    "EIO that stays": Fault(errno.EIO, CHANGES, stays=True),
+    "ENOSPC": Fault(errno.ENOSPC, {"create", "pwrite", "mkdir", "link", "fsync", "fdatasync"}),
+    "ENOSPC that stays": Fault(errno.ENOSPC, {"create", "pwrite", "mkdir", "link"}, stays=True),
+    "short write": Fault(errno.ENOSPC, {"pwrite"}, wish=HALF),
+    "short write that stays": Fault(errno.ENOSPC, {"pwrite"}, wish=HALF, stays=True),
+    "EINTR": Fault(errno.EINTR, CHANGES | READS),
+    "EACCES": Fault(errno.EACCES, {"open", "create", "mkdir", "replace", "unlink", "names", "map"}),
+    "sync fails once": Fault(errno.EIO, SYNCS),
+}
+
+
+class Program:
+    """A program that goes on after errors, and checks what it sees after each step.
+
+    Args:
+        fault: what goes wrong.
+        index: at which of the operations in which it can.
+        seed: of the records.
+    """
+
+    def __init__(self, fault: Fault, index: int, seed: int):
+        self.fault = fault
+        self.left = index
+        self.triggered = ""
+        self.errors: list[str] = []
+        self.session = Session(seed)
+        self.session.disk.hook = self.hook
+
+    def hook(self, kind: str, path: str) -> object:
+        """Called by the disk before each operation."""
+        fault = self.fault
+        if kind not in fault.kinds:
+            return None
+        self.left -= 1
+        if self.left >= 0 or (self.triggered and not fault.stays):
+            return None
+        self.triggered = self.triggered or f"{kind} {path}"
+        if kind in ("fdatasync", "fsync", "msync"):
+            drop_unsynced(self.session.disk, path)
+        if fault.wish:
+            return fault.wish
+        raise OSError(fault.code, os.strerror(fault.code), path)
+
+    def run(self) -> None:
+        """All of it; a step that the poisoned store refuses is made after the store was opened again."""
+        session = self.session
+        for step in self.steps():
+            if session.db is None:
+                self.open()
+            if not self.attempt(step) and session.db is not None and session.store.log.failure is not None:
+                self.leave()
+        self.leave()
+        self.repair()
+        self.open()
+        session.some_puts(1)
+        self.check_power_cut("at the end")
+
+    def steps(self) -> Iterator[Callable[[], None]]:
+        """The program."""
+        session = self.session
+        yield lambda: session.some_puts(1)
+        yield lambda: session.some_puts(1)
+        yield lambda: session.some_puts(1, "never")
+        yield lambda: session.put_many("u", {"a": 1, "b": "x" * 700, "c": 3})
+        yield lambda: session.delete("u", "a")
+        yield session.checkpoint
+        yield self.ask_for_stats
+        yield lambda: session.put("t", "big", "y" * 18_000)
+        yield lambda: session.some_puts(1, "never")
+        yield session.sync
+        yield lambda: session.drop("u")
+        yield session.checkpoint
+        yield lambda: session.some_puts(1, "never")
+        yield self.leave
+        yield lambda: session.some_puts(1)
+        yield lambda: session.some_puts(1)
+
+    def ask_for_stats(self) -> None:
+        """The store says how it is."""
+        db = self.session.db
+        assert db is not None
+        assert db.stats().state == ("open" if self.session.store.log.failure is None else "poisoned")
+
+    def attempt(self, step: Callable[[], None]) -> bool:
+        """Make one step; a failure must be a documented one and leave nothing behind."""
+        session = self.session
+        store = session.store
+        before, poisoned = store.views.visible_lsn, store.log.failure is not None
+        failure: SessionDBError | None = None
+        try:
+            step()
+        except SessionDBError as error:
+            failure = error
+            self.expect(error)
+        except KeyError:
+            return True  # the record to delete is not there: an earlier step failed
+        if session.db is None:
+            return failure is None
+        if failure is not None and not isinstance(failure, DurabilityUnknownError) and not poisoned:
+            assert store.views.visible_lsn <= before, "it failed, and happened all the same"
+        if isinstance(failure, DurabilityUnknownError):
+            assert store.log.failure is not None, "durability is unknown, and the store goes on"
+        if poisoned:
+            assert failure is not None, "a poisoned store took a write"
+        self.look()
+        return failure is None
+
+    def expect(self, error: SessionDBError) -> None:
+        """The disk failed: that is a StoreFailedError, not damage, and not a wrong call."""
+        self.errors.append(f"{type(error).__name__}: {error}")
+        assert isinstance(error, StoreFailedError), error
+
+    def look(self) -> None:
+        """What readers see is a state that was committed, and none that was acknowledged is missing."""
+        store = self.session.store
+        problem = self.session.history.judge(store.views.visible_lsn, read_tables(store))
+        assert not problem, problem
+
+    def open(self) -> None:
+        """Open the store; at the second failure the cause is mended."""
+        for attempt in range(3):
+            try:
+                self.session.open()
+            except SessionDBError as error:
+                self.expect(error)
+                if attempt == 1:
+                    self.repair()
+                continue
+            self.look()
+            return
+        raise AssertionError(f"it cannot be opened any more: {self.errors[-1]}")
+
+    def leave(self) -> None:
+        """Close; whatever close says, everything is released."""
+        session = self.session
+        if session.db is None:
+            return
+        store = session.store
+        try:
+            session.close()
+        except SessionDBError as error:
+            self.expect(error)
+            session.db = None
+        if store.log.failure is not None:
+            session.history.issued = max(session.history.issued, store.log.last_lsn)
+
+    def repair(self) -> None:
+        """Somebody mends the disk."""
+        self.session.disk.hook = None
+
+    def check_power_cut(self, when: str, disks: int = 6) -> None:
+        """The power goes now: every possible disk is as it must be."""
+        session = self.session
+        replay = Replay.before(session.disk)
+        for op in session.disk.log or ():
+            replay.apply(op)
+        oracle = Oracle(1)
+        for state in possible_disks(replay, session.rng, disks):
+            oracle.check(state, session.history, when)
+        assert not oracle.violations, oracle.violations[0]
+
+
+def run_until_it_succeeds(fault: Fault, seed: int, *, start: int = 0, stride: int = 1) -> int:
+    """Run the program with a fault at each index (or each `stride`-th); returns how many runs met it."""
+    index = start
+    runs = 0
+    logging.disable(logging.CRITICAL)
+    try:
+        while True:
+            with deterministic(seed):
+                program = Program(fault, index, seed)
+                try:
+                    program.run()
+                except BaseException as error:
+                    error.add_note(f"fault {fault} at index {index}: {program.triggered}; errors {program.errors}")
+                    raise
+                finally:
+                    program.session.kill()
+            if not program.triggered:
+                return runs
+            runs += 1
+            index += stride
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_at_some_operations_is_named_and_loses_nothing(name: str) -> None:
+    """A part for the plain run."""
+    assert run_until_it_succeeds(FAULTS[name], seed=1, start=len(name) % 7, stride=7) > 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_at_every_operation_is_named_and_loses_nothing(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = sum(run_until_it_succeeds(FAULTS[name], seed) for seed in (1, 2))
+    with capsys.disabled():
+        print(f"\nfaults, {name}: {runs} runs, 0 violations")

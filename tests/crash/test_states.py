@@ -1,0 +1,193 @@
+"""The crash-state simulator: every disk that a power cut may leave is recovered, and is right.
+
+The plain run tries a bounded portion; the slow run at least 50,000 distinct disks; ``SESSIONDB_TEST_STATES=N`` with
+``-m slow`` as many as you like. A violation's line names workload, seed and budget: `run_job` repeats it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from random import Random
+
+import pytest
+
+from crash.disk import HALF, SimulatedDisk
+from crash.oracle import Oracle, deterministic, open_quietly, read_tables, recover_once
+from crash.simulate import Job, rounds, run_job, simulate
+from crash.states import Replay, possible_disks
+from crash.workloads import WORKLOADS, drop_unsynced, run_workload
+
+STATES = int(os.environ.get("SESSIONDB_TEST_STATES", "50000"))
+
+
+def states_of(disk: SimulatedDisk, budget: int = 10_000) -> list[dict[str, bytes]]:
+    """The disks that are possible now, as path to contents."""
+    replay = Replay.before(disk)
+    for op in disk.log or ():
+        replay.apply(op)
+    states = []
+    for state in possible_disks(replay, Random(1), budget):
+        files = {path: state.contents[number] for path, number in state.names.items() if number}
+        if files not in states:
+            states.append(files)
+    return states
+
+
+class TestTheModelOfTheDisk:
+    def test_what_was_synced_stays_as_it_is(self) -> None:
+        disk = SimulatedDisk()
+        file = disk.open("/sim/a", create=True)
+        file.pwrite(b"x" * 600, 0)
+        file.fdatasync()
+        disk.sync_folder("/sim")
+        assert states_of(disk) == [{"/sim/a": b"x" * 600}]
+
+    def test_a_synced_file_may_lose_its_name_but_nothing_else(self) -> None:
+        disk = SimulatedDisk()
+        file = disk.open("/sim/a", create=True)
+        file.pwrite(b"x" * 8, 0)
+        file.fsync()
+        assert states_of(disk) == [{"/sim/a": b"x" * 8}, {}]
+
+    def test_an_unsynced_sector_is_old_new_zero_or_garbage_on_its_own(self) -> None:
+        disk = SimulatedDisk({"/sim": 0, "/sim/a": 1}, {1: b"o" * 1024})
+        disk.open("/sim/a").pwrite(b"n" * 1024, 0)
+        found = {state["/sim/a"] for state in states_of(disk)}
+        assert {len(data) for data in found} == {1024}
+        halves = {(data[:512], data[512:]) for data in found}
+        for first in (b"o" * 512, b"n" * 512, bytes(512), b"\xff" * 512):
+            for second in (b"o" * 512, b"n" * 512, bytes(512), b"\xff" * 512):
+                assert (first, second) in halves
+
+    def test_words_that_were_not_written_and_words_as_such_are_never_torn(self) -> None:
+        disk = SimulatedDisk({"/sim": 0, "/sim/a": 1}, {1: b"o" * 512})
+        disk.open("/sim/a").pwrite(b"n" * 16, 64)
+        for state in states_of(disk):
+            data = state["/sim/a"]
+            assert data[:64] == b"o" * 64
+            assert data[80:] == b"o" * 432
+            assert len({data[64:72], b"o" * 8, b"n" * 8}) in (2, 3)
+
+    def test_of_a_mapped_file_garbage_takes_the_whole_sector(self) -> None:
+        disk = SimulatedDisk({"/sim": 0, "/sim/a": 1}, {1: b"o" * 1024})
+        disk.map("/sim/a", 1024).write(b"n" * 8, 0)
+        found = {state["/sim/a"] for state in states_of(disk)}
+        assert b"\xff" * 512 + b"o" * 512 in found
+        assert {data[512:] for data in found} == {b"o" * 512}
+
+    def test_a_file_that_grew_has_any_size_on_the_way(self) -> None:
+        disk = SimulatedDisk({"/sim": 0, "/sim/a": 1}, {1: b""})
+        disk.open("/sim/a").pwrite(b"n" * 5000, 0)
+        assert {len(state["/sim/a"]) for state in states_of(disk, 300)} == {0, 4096, 5000}
+
+    def test_an_intermediate_version_of_a_sector_may_be_the_one_that_stays(self) -> None:
+        disk = SimulatedDisk({"/sim": 0, "/sim/a": 1}, {1: b"o" * 8})
+        file = disk.open("/sim/a")
+        for version in (b"1" * 8, b"2" * 8, b"3" * 8):
+            file.pwrite(version, 0)
+        found = {state["/sim/a"] for state in states_of(disk)}
+        assert {b"o" * 8, b"1" * 8, b"2" * 8, b"3" * 8} <= found
+
+    def test_renames_and_removals_survive_in_any_subset(self) -> None:
+        disk = SimulatedDisk({"/sim": 0, "/sim/a": 1, "/sim/b": 2, "/sim/c": 3}, {1: b"a", 2: b"b", 3: b"c"})
+        disk.replace("/sim/a", "/sim/b")
+        disk.unlink("/sim/c")
+        found = states_of(disk)
+        assert len(found) == 4
+        for state in (
+            {"/sim/a": b"a", "/sim/b": b"b", "/sim/c": b"c"},
+            {"/sim/b": b"a", "/sim/c": b"c"},
+            {"/sim/a": b"a", "/sim/b": b"b"},
+            {"/sim/b": b"a"},
+        ):
+            assert state in found
+        disk.sync_folder("/sim")
+        assert states_of(disk) == [{"/sim/b": b"a"}]
+
+    def test_a_file_goes_with_the_folder_whose_name_was_lost(self) -> None:
+        disk = SimulatedDisk()
+        disk.mkdir("/sim/d")
+        disk.open("/sim/d/f", create=True).pwrite(b"x", 0)
+        disk.sync_folder("/sim/d")
+        assert {} in states_of(disk)
+        disk.sync_folder("/sim")
+        assert {} not in states_of(disk)
+
+    def test_after_a_failed_sync_the_cache_hides_that_the_disk_has_the_old_bytes(self) -> None:
+        """What Linux does (measured on ext4 and xfs): the error comes once, the retry says OK, the data is gone."""
+        disk = SimulatedDisk({"/sim": 0, "/sim/a": 1}, {1: b"old."})
+        file = disk.open("/sim/a")
+        file.pwrite(b"new!", 0)
+        drop_unsynced(disk, "/sim/a")
+        file.fdatasync()
+        assert file.pread(9, 0) == b"new!"
+        assert states_of(disk) == [{"/sim/a": b"old."}]
+        file.drop_cache()
+        assert file.pread(9, 0) == b"old."
+
+    def test_half_a_write_is_half_a_write(self) -> None:
+        disk = SimulatedDisk({"/sim": 0, "/sim/a": 1}, {1: b""})
+        disk.hook = lambda kind, path: HALF if kind == "pwrite" else None
+        with pytest.raises(OSError, match="No space") as caught:
+            disk.open("/sim/a").pwrite(b"12345678", 0)
+        assert caught.value.errno == errno.ENOSPC
+        assert disk.file_bytes("/sim/a") == b"1234"
+
+    def test_locks_exclude_and_die_with_the_process(self) -> None:
+        disk = SimulatedDisk({"/sim": 0, "/sim/a": 1}, {1: b""})
+        first, second = disk.open("/sim/a"), disk.open("/sim/a")
+        assert disk.try_lock(first)
+        assert not disk.try_lock(second, shared=True)
+        disk.kill()
+        with pytest.raises(OSError, match="Bad file"):
+            first.pread(1, 0)
+        third, fourth = disk.open("/sim/a"), disk.open("/sim/a")
+        assert disk.try_lock(third, shared=True)
+        assert disk.try_lock(fourth, shared=True)
+        third.close()
+        assert disk.try_lock(fourth)
+
+    def test_the_engine_runs_on_it_as_on_a_real_disk(self) -> None:
+        disk = SimulatedDisk()
+        store = open_quietly(disk)
+        assert read_tables(store) == {}
+        disk.kill()
+        assert recover_once(disk).lsn == 0
+
+
+@pytest.mark.parametrize("name", sorted(WORKLOADS))
+def test_no_power_cut_loses_or_invents_anything(name: str) -> None:
+    """The bounded portion of the plain run: every workload once, a few disks for every moment of it."""
+    result = run_job(Job(name, seed=0, budget=4, nested_share=0.005))
+    assert not result.violations, "\n".join(result.violations)
+    assert len(result.digests) > 20
+
+
+def test_the_same_job_finds_the_same_disks() -> None:
+    job = Job("append_always", seed=7, budget=3)
+    assert set(run_job(job).digests) == set(run_job(job).digests)
+
+
+def test_a_small_workload_is_checked_on_every_single_disk() -> None:
+    """Exhaustive where small: one put after a clean start, every combination at every moment that has at most 3,000."""
+    with deterministic(3):
+        session = run_workload("append_never", 3)
+        oracle = Oracle(3)
+        disk = session.disks[0]
+        assert disk.log is not None
+        del disk.log[9:]
+        oracle.check_log(disk, 300, nested_share=0.0)
+    assert not oracle.violations, "\n".join(oracle.violations)
+    assert len(oracle.digests) > 300
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(max(600, STATES // 100))
+def test_fifty_thousand_crash_states_without_a_violation(capsys: pytest.CaptureFixture[str]) -> None:
+    """The number is a floor; whole rounds are run, with every workload in each."""
+    summary = simulate(STATES, rounds(budget=12 if STATES <= 200_000 else 40))
+    with capsys.disabled():
+        print(f"\n{summary}")
+    assert not summary.violations, "\n".join(summary.violations)
+    assert summary.states >= STATES

@@ -1,0 +1,361 @@
+"""`sessiondb demo`: it proves what it says, its proofs can fail, and it leaves behind what it should."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sessiondb
+from sessiondb_tools.demo import kill
+from sessiondb_tools.demo import run as demo_run
+from sessiondb_tools.demo.kill import Killed, run_and_kill
+from sessiondb_tools.demo.plan import NUMBER_FIELD, Plan, with_number
+from sessiondb_tools.demo.proof import Expected
+from sessiondb_tools.exit_codes import CommandError
+
+RECORDS = [(f"k{n}", {"n": n}) for n in range(23)]
+SHORT = ["--seconds", "1.5", "--rounds", "2"]
+
+
+def writes_in_order(plan: Plan, steps: int):
+    return [plan.write(thread, step) for step in range(steps) for thread in range(plan.threads)]
+
+
+# ---- the plan
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 7, 23])
+def test_every_write_has_its_own_number_and_its_threads_keys(number):
+    plan = Plan(RECORDS[:number])
+    writes = writes_in_order(plan, 40)
+    assert len({write.number for write in writes}) == len(writes)
+    owner = {}
+    for write in writes:
+        thread, step = plan.step_of(write.number)
+        assert plan.write(thread, step) == write
+        for key, record in write.records.items():
+            assert owner.setdefault(key, thread) == thread
+            assert record[NUMBER_FIELD] == write.number
+    assert owner.keys() == dict(RECORDS[:number]).keys(), "every record is written"
+
+
+def test_batches_are_part_of_the_plan():
+    sizes = [len(Plan(RECORDS).write(0, step).records) for step in range(10)]
+    assert sizes == [1, 1, 1, 1, 5, 1, 1, 1, 1, 5]
+
+
+def test_a_record_that_is_no_object_is_wrapped():
+    assert with_number([1], 7) == {"value": [1], NUMBER_FIELD: 7}
+    assert with_number({"a": 1}, 7) == {"a": 1, NUMBER_FIELD: 7}
+
+
+# ---- the proof
+
+
+def after(steps: int) -> tuple[Plan, Expected, dict]:
+    """Everything acknowledged up to a step, and the state that this leads to."""
+    plan = Plan(RECORDS)
+    expected = Expected(plan)
+    state = {}
+    for write in writes_in_order(plan, steps):
+        expected.acknowledge(write.number)
+        state |= write.records
+    return plan, expected, state
+
+
+def test_what_was_acknowledged_is_proved():
+    _, expected, state = after(9)
+    verdict = expected.prove(state)
+    assert verdict.problems == []
+    assert verdict.records == len(state)
+    assert len(verdict.absent) == 4
+    assert expected.writes == 36
+    assert expected.batches == 4
+    assert expected.records == 32 + 4 * 5
+
+
+def test_a_write_under_way_may_be_there_as_a_whole():
+    _, expected, state = after(9)
+    batch = expected.under_way()[2]
+    assert batch.is_batch
+    state |= batch.records
+    verdict = expected.prove(state)
+    assert verdict.problems == []
+    assert verdict.whole == [batch]
+    assert expected.prove(state).problems == [], "and then it must stay"
+    assert expected.prove({**state, **after(9)[2]}).problems != []
+
+
+@pytest.mark.parametrize("change", ["lost", "stale", "damaged", "invented", "half"])
+def test_a_proof_fails_for(change):
+    _, expected, state = after(9)
+    batch = expected.under_way()[1]
+    if change == "lost":
+        del state["k5"]
+    elif change == "stale":
+        state["k5"] = {**state["k5"], NUMBER_FIELD: state["k5"][NUMBER_FIELD] - 1}
+    elif change == "damaged":
+        state["k5"] = {**state["k5"], "n": None}
+    elif change == "invented":
+        state["other"] = 1
+    else:
+        state |= dict(list(batch.records.items())[:2])
+    (problem,) = expected.prove(state).problems
+    named = {"lost": "LOST: record 'k5'", "stale": "'k5' has the wrong value", "damaged": "'k5' has the wrong value",
+             "invented": "'other' is there and was never written", "half": "by half: 2 of its 5 records"}  # fmt: skip
+    assert named[change] in problem
+
+
+def test_acknowledgements_out_of_order_are_the_writers_mistake():
+    expected = Expected(Plan(RECORDS))
+    expected.acknowledge(0)
+    with pytest.raises(ValueError, match="step 1 was next"):
+        expected.acknowledge(8)
+
+
+# ---- the killing
+
+
+def pairs(path: Path) -> str:
+    path.write_text("".join(json.dumps(pair) + "\n" for pair in RECORDS))
+    return str(path)
+
+
+def test_a_killed_writer_has_acknowledged_only_what_is_there(tmp_path):
+    path = str(tmp_path / "s.json")
+    killed = run_and_kill(path, pairs(tmp_path / "in.jsonl"), [0, 0, 0, 0], 0.1)
+    assert killed.acknowledged
+    expected = Expected(Plan(RECORDS))
+    for number in killed.acknowledged:
+        expected.acknowledge(number)
+    with sessiondb.open(path, create=False) as db:
+        assert db.recovery_report.clean is False
+        assert expected.prove(dict(db.table("records").scan())).problems == []
+
+
+def test_a_writer_that_cannot_open_the_store_is_an_error(tmp_path):
+    with pytest.raises(CommandError, match=r"the demo's writer did not start: .*does not exist"):
+        run_and_kill(str(tmp_path / "none" / "s.json"), pairs(tmp_path / "in.jsonl"), [0, 0, 0, 0], 0.1)
+
+
+def test_a_writer_that_ends_by_itself_is_an_error(tmp_path, monkeypatch):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho ready\necho 0\necho gone >&2\nexit 0\n")
+    python.chmod(0o700)
+    monkeypatch.setattr(kill.sys, "executable", str(python))
+    with pytest.raises(CommandError, match="the demo's writer ended by itself: gone"):
+        run_and_kill("x", "y", [0], 5)
+
+
+def test_half_a_number_at_the_end_of_the_pipe_is_no_acknowledgement():
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as pipe:
+        os.write(writing, b"ready\n12\n13")
+        os.close(writing)
+        lines = kill._Lines(pipe)
+        assert lines.read_until(None) == ["ready", "12"]
+
+
+# ---- the whole
+
+
+def test_the_demo_proves_measures_and_leaves_nothing_behind(run, tmp_path):
+    done = run("demo", *SHORT)
+    assert done.code == 0, done.err
+    assert "60 records from the sample" in done.out
+    assert "killed (SIGKILL) after" in done.out
+    assert re.search(r"proved: \d+ records? as acknowledged; .* 0 by half", done.out)
+    assert "segment header  epoch 1" in done.out
+    assert re.search(r"recovered in [\d.]+ ms", done.out)
+    assert '"torn_tail":' in done.out
+    assert re.search(r"^put, durable +[\d,.]+ us +[\d,.]+ us +[\d,]+$", done.out, re.MULTILINE)
+    assert re.search(r"^get +", done.out, re.MULTILINE)
+    assert re.search(r"PROVED over \d kills? and [\d,]+ acknowledged writes", done.out)
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_demo_in_a_folder_keeps_the_store_and_its_advice_works(run, tmp_path):
+    done = run("demo", *SHORT, "--dir", str(tmp_path / "here"))
+    assert done.code == 0, done.err
+    (kept,) = os.listdir(tmp_path / "here")
+    assert sorted(os.listdir(tmp_path / "here" / kept)) == ["demo.json", "demo.json.wal", "input.jsonl"]
+    advice = done.out.split("try next:\n")[1].splitlines()
+    assert len(advice) == 4
+    for line in advice:
+        words = shlex.split(line)
+        assert words[0] == "sessiondb" or words[1:3] == ["-m", "sessiondb_tools"]
+        assert run(*words[1 if words[0] == "sessiondb" else 3 :]).code == 0, line
+
+
+def test_two_demos_in_one_folder_are_two_stores(run, tmp_path):
+    for _ in range(2):
+        assert run("demo", "--seconds", "1", "--rounds", "1", "--dir", str(tmp_path)).code == 0
+    assert len(list(tmp_path.glob("demo-*/demo.json"))) == 2
+
+
+def test_the_advice_without_a_folder_works(run):
+    done = run("demo", "--seconds", "1", "--rounds", "1")
+    advice = done.out.split("try next:\n")[1].splitlines()
+    for line in advice[:-1]:
+        words = shlex.split(line)
+        assert run(*words[1 if words[0] == "sessiondb" else 3 :]).code == 0, line
+    assert advice[-1].endswith(" demo --dir .")
+
+
+def test_the_demo_takes_an_input(run, tmp_path):
+    source = tmp_path / "own.json"
+    source.write_text(json.dumps([{"name": "ä", "x": [1]}, {"name": "b"}]))
+    done = run("demo", *SHORT, "--input", str(source), "--id", "name", "--dir", str(tmp_path / "out"), "--json")
+    assert done.code == 0, done.err
+    path = done.json["results"][0]["location"]
+    with sessiondb.open(path, create=False) as db:
+        found = dict(db.table("records").scan())
+    for record in found.values():
+        assert record.pop(NUMBER_FIELD) >= 0
+    assert found == {"ä": {"name": "ä", "x": [1]}, "b": {"name": "b"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ('[{"a": 1}, 5]', ["record-1", "record-2"]),
+        ('{"a": 1}\n{"a": 2}\n', ["record-1", "record-2"]),
+        ('{"x": {"a": 1}, "y": null}', ["x", "y"]),
+        ('{"x":\n {"a": 1}}', ["x"]),
+    ],
+)
+def test_the_input_of_the_demo_needs_no_id(tmp_path, text, keys):
+    source = tmp_path / "in.json"
+    source.write_text(text)
+    assert [key for key, _ in demo_run._records(str(source), None)[1]] == keys
+
+
+def test_of_a_large_input_the_demo_takes_the_first_records(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo_run, "RECORDS_MAX", 3)
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"a": 1}\n' * 5)
+    name, records = demo_run._records(str(source), None)
+    assert name == f"the first of {source}"
+    assert len(records) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--input", "none.json"], 3), (["--seconds", "0"], 2), (["--seconds", "nan"], 2), (["--rounds", "0"], 2),
+        (["--input", "empty.json"], 2), (["--input", "bad.json"], 2), (["--dir", "bad.json"], 3),
+    ],
+)  # fmt: skip
+def test_a_bad_call_of_the_demo_is_said(run, tmp_path, arguments, code):
+    (tmp_path / "empty.json").write_text("[]")
+    (tmp_path / "bad.json").write_text("[NaN]")
+    done = run("demo", *arguments)
+    assert done.code == code
+    assert done.err.startswith("sessiondb demo: ")
+
+
+# ---- proofs that fail
+
+
+def lose_a_record(read_back):
+    def call(location):
+        with sessiondb.open(location, create=False) as db:
+            del db.table("records")["task-102"]
+        return read_back(location)
+
+    return call
+
+
+def test_a_lost_record_fails_the_demo_and_the_store_is_kept(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(demo_run, "read_back", lose_a_record(demo_run.read_back))
+    done = run("demo", *SHORT)
+    assert done.code == 1
+    assert "LOST: record 'task-102' was acknowledged and is not there" in done.out
+    assert "NOT PROVED: 1 problem" in done.out
+    assert "PROVED over" not in done.out
+    assert "try next" not in done.out
+    (kept,) = tmp_path.glob("sessiondb-demo-*")
+    assert str(kept) in done.err
+    assert (kept / "demo.json").exists()
+
+
+def test_a_lost_record_fails_the_demo_in_json_too(run, monkeypatch):
+    monkeypatch.setattr(demo_run, "read_back", lose_a_record(demo_run.read_back))
+    done = run("demo", *SHORT, "--json")
+    assert done.code == 1
+    assert done.json["proved"] is False
+    assert Path(done.json["folder"]).exists()
+
+
+def test_an_acknowledgement_of_what_was_not_written_fails_the_demo(run, monkeypatch):
+    """A writer that acknowledges too early is found out: the pipe says more than the store has."""
+    really = demo_run.acknowledged
+
+    def too_early(location, records, steps, seconds):
+        killed = really(location, records, steps, seconds)
+        expected = Expected(Plan(demo_run._records(None, None)[1]))
+        expected.steps = list(steps)
+        for number in killed.acknowledged:
+            expected.acknowledge(number)
+        numbers = []
+        for _ in range(2):  # one more may be there in truth, two more cannot
+            numbers += [write.number for write in expected.under_way()]
+            for write in expected.under_way():
+                expected.acknowledge(write.number)
+        return Killed(killed.acknowledged + numbers, killed.seconds)
+
+    monkeypatch.setattr(demo_run, "acknowledged", too_early)
+    done = run("demo", *SHORT)
+    assert done.code == 1
+    assert "has the wrong value" in done.out or "LOST" in done.out
+
+
+def test_a_store_that_does_not_open_fails_the_demo(run, monkeypatch):
+    def damaged(location):
+        raise sessiondb.CorruptionError("a bad byte", path=location)
+
+    monkeypatch.setattr(demo_run, "read_back", damaged)
+    done = run("demo", *SHORT)
+    assert done.code == 1
+    assert "the store does not open: a bad byte" in done.out
+
+
+def test_the_demo_as_a_process_says_its_progress_and_ends_with_0(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "sessiondb_tools", "demo", "--seconds", "1", "--rounds", "1", "--json"],
+        capture_output=True, timeout=60, check=True,
+    )  # fmt: skip
+    result = json.loads(done.stdout)
+    assert result["proved"] is True
+    assert result["folder"] is None
+    (round_,) = result["results"][0]["rounds"]
+    assert round_["acknowledged"] == result["results"][0]["acknowledged"] > 0
+    assert len(result["results"][0]["latency"]) == 3
+
+
+def test_a_writer_whose_demo_died_ends_too(tmp_path):
+    """Nobody reads its acknowledgements any more: it must not write on for ever."""
+    writer = subprocess.Popen(
+        [sys.executable, "-m", "sessiondb_tools.demo.writer", str(tmp_path / "s.json"), pairs(tmp_path / "in.jsonl"),
+         "0", "0", "0", "0"], stdout=subprocess.PIPE,
+    )  # fmt: skip
+    with writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"ready\n"
+        writer.stdout.close()
+        assert writer.wait(30) == 0
+
+
+def test_the_sample_is_of_sessions():
+    name, records = demo_run._records(None, None)
+    assert name == "the sample"
+    assert len(records) == 60
+    fields = ["session", "repoUrl", "repoName", "branch", "createdAt", "taskId", "repoPath"]
+    assert all(list(record) == fields and key == record["session"] for key, record in records)

@@ -1,0 +1,1 @@
+"""The demo's parts: what is written (plan), by whom (writer), what must be there (proof), how fast (latency)."""

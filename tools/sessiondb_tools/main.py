@@ -1,0 +1,184 @@
+"""The entry point of the `sessiondb` command: finds the verb's module, runs it, says what went wrong.
+
+A verb's module is imported only when the verb is called, so that none pays for the others. It has `add_arguments`
+and `run`, which returns the exit code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NamedTuple, Protocol
+
+__all__ = ["main"]
+
+
+class Verb(NamedTuple):
+    """Where a verb is implemented, and what it does in a line."""
+
+    module: str
+    summary: str
+
+
+VERBS = {
+    "demo": Verb("demo", "kill a writer again and again and prove that nothing acknowledged is lost"),
+    "status": Verb("status", "where the store is and how it is: positions, log, last recovery"),
+    "get": Verb("get", "print a record"),
+    "put": Verb("put", "store a record, durable when the command returns"),
+    "delete": Verb("delete", "remove records"),
+    "list": Verb("list", "print the records of a table in key order"),
+    "tables": Verb("tables", "print the tables with their kinds and counts"),
+    "checkpoint": Verb("checkpoint", "move what is in the log into the backend"),
+    "import": Verb("import_", "store the records of a JSON or JSON Lines file"),
+    "log dump": Verb("log_dump", "print the log's segments and frames"),
+    "log verify": Verb("log_verify", "check log and backend, changing nothing"),
+}
+
+
+class VerbModule(Protocol):
+    """What a module in `sessiondb_tools.verbs` has."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare what the verb takes."""
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Do it and return the exit code."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: the arguments behind the command's name; default `sys.argv`.
+
+    Returns:
+        The exit code, see `sessiondb_tools.exit_codes`.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    from . import exit_codes
+
+    name, rest = _split(given)
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("sessiondb: %(message)s"))
+    logger = logging.getLogger("sessiondb")
+    logger.addHandler(handler)
+    try:
+        code = _without_verb(given) if name is None else _run(name, rest)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        print("sessiondb: interrupted", file=sys.stderr)
+        return exit_codes.INTERRUPTED
+    except BrokenPipeError:
+        _flush_stdout()
+        return exit_codes.PIPE_CLOSED
+    except Exception as error:
+        message = _explain(error)
+        if message is None:
+            raise
+        _flush_stdout()  # what was printed comes before the error
+        print(f"sessiondb {name}: {message}", file=sys.stderr)
+        return exit_codes.exit_code(error)
+    finally:
+        logger.removeHandler(handler)
+
+
+def _split(given: list[str]) -> tuple[str | None, list[str]]:
+    """The verb, of one word or two, and what follows it; ``None`` when the first words are no verb."""
+    for words in (1, 2):
+        name = " ".join(given[:words])
+        if len(given) >= words and name in VERBS:
+            return name, given[words:]
+    return None, given
+
+
+def _run(name: str, rest: list[str]) -> int:
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # JSON is UTF-8 in every locale
+    module: VerbModule = import_module(f".verbs.{VERBS[name].module}", __package__)
+    parser = argparse.ArgumentParser(
+        prog=f"sessiondb {name}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    try:
+        arguments = parser.parse_args(rest)
+    except SystemExit as error:  # argparse has said what is wrong, or printed the help
+        return int(error.code or 0)
+    return module.run(arguments)
+
+
+def _explain(error: Exception) -> str | None:
+    """What to say of an error: cause, place, next step; ``None`` for a mistake in this program."""
+    from sessiondb.errors import SessionDBError
+
+    from .exit_codes import CommandError
+
+    if isinstance(error, (SessionDBError, CommandError)):
+        return str(error)
+    if isinstance(error, OSError):
+        place = "" if error.filename is None else f" ({error.filename})"
+        return f"{error.strerror or error}{place}; next: mend the cause and try again"
+    return None
+
+
+def _flush_stdout() -> None:
+    """Print what is still buffered; if nobody reads it any more, let it go nowhere, also at the interpreter's exit."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        sink = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(sink, sys.stdout.fileno())
+        os.close(sink)
+
+
+# ---- without a verb
+
+
+def _without_verb(given: list[str]) -> int:
+    if given and given[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0
+    if given and given[0] == "--version":
+        import sessiondb
+
+        print(f"sessiondb {sessiondb.__version__}")
+        return 0
+    print(f"sessiondb: {_unknown(given)}; next: sessiondb --help" if given else _usage(), file=sys.stderr)
+    return 2
+
+
+def _unknown(given: list[str]) -> str:
+    from difflib import get_close_matches
+
+    if given[0].startswith("-"):
+        return f"the verb comes first, then its options: sessiondb VERB {given[0]} ..."
+    near = get_close_matches(" ".join(given[:2]), VERBS) or get_close_matches(given[0], VERBS)
+    if given[0] == "log":
+        near = [name for name in VERBS if name.startswith("log ")]
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    return f"there is no verb {given[0]!r}{hint}"
+
+
+def _usage() -> str:
+    lines = [
+        "usage: sessiondb VERB [--db LOCATION] [--table NAME] [--json] ...",
+        "",
+        "Durable records: every change is in a write-ahead log before the command returns.",
+        "",
+    ]
+    lines += [f"  {name:<12} {verb.summary}" for name, verb in VERBS.items()]
+    lines += [
+        "",
+        "sessiondb VERB --help says what a verb takes.",
+        "Without --db: $SESSIONDB_URL, else $XDG_STATE_HOME/sessiondb/sessions.json (~/.local/state without it).",
+        "Exit codes: 0 fine, 1 damage or a difference found, 2 wrong usage, 3 could not look or act.",
+    ]
+    return "\n".join(lines)

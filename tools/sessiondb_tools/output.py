@@ -1,0 +1,58 @@
+"""Printing: aligned text for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+__all__ = ["as_text", "compact", "count", "print_fields", "print_json", "print_table", "shown"]
+
+
+def print_json(value: object) -> None:
+    """Print a value as one line of JSON; bytes become base64."""
+    sys.stdout.write(compact(value) + "\n")
+
+
+def compact(value: object) -> str:
+    """A value as JSON in one line."""
+    return msgspec.json.encode(value).decode()
+
+
+def as_text(record: Any) -> str:
+    """A record as indented JSON."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=2).decode()
+
+
+def shown(text: str) -> str:
+    """A key or name as it is, or as a JSON string where it would not show plainly in a terminal."""
+    plain = text.isprintable() and text and not text[0].isspace() and not text[-1].isspace() and text[0] != '"'
+    return text if plain else json.dumps(text)
+
+
+def count(number: int, noun: str) -> str:
+    """``1 record``, ``2,000 records``, ``3 batches``."""
+    ending = "" if number == 1 else "es" if noun.endswith(("s", "ch")) else "s"
+    return f"{number:,} {noun}{ending}"
+
+
+def print_fields(fields: Iterable[tuple[str, str]]) -> None:
+    """Print names and values in two columns; an empty name goes on with the value above."""
+    rows = list(fields)
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f"{name:<{width}}  {value}")
+
+
+def print_table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
+    """Print rows in aligned columns; those numbered in `right` are aligned to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(cells).rstrip())

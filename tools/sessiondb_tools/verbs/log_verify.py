@@ -1,0 +1,107 @@
+"""Check log and backend, changing nothing.
+
+Everything is read: the backend with its checksum, every frame that the backend has not applied, and the witnesses of
+what was acknowledged as durable. Exit code 0 when all is well (a torn tail is: nobody was told that it is durable, and
+the next opening cuts it), 1 for damage, 3 when it could not look.
+
+  sessiondb log verify --db sessions.json
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from sessiondb.files import Files
+from sessiondb.lock import StoreLocks
+
+from ..exit_codes import DAMAGE, FINE, NOT_DONE, CommandError
+from ..inspection import Look, inspect, share_open
+from ..locations import Place, add_store_options, find_store
+from ..output import count, print_fields, print_json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the verb takes."""
+    add_store_options(parser, wait_s=None)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look, and say what was found."""
+    files = Files()
+    place = find_store(arguments, file_needed=False)
+    lock = share_open(files, place)
+    try:
+        look = inspect(files, place, locked=isinstance(lock, StoreLocks))
+    finally:
+        if isinstance(lock, StoreLocks):
+            lock.release()
+    if not look.settled:
+        raise CommandError(
+            f"the store is being written, and every look saw another state ({place.location}); the last problem was: "
+            f"{look.problems[0].text}; next: verify when nobody writes",
+            NOT_DONE,
+        )
+    busy = lock is not None and not isinstance(lock, StoreLocks)
+    notices = [f"{lock} has the store open: this is how it was at one moment"] if busy else _notices(place, look)
+    if arguments.json:
+        print_json(_as_json(place, look, notices))
+    else:
+        _print(place, look, notices)
+    return DAMAGE if look.problems else FINE
+
+
+def _notices(place: Place, look: Look) -> list[str]:
+    found = look.survey
+    if found is None:
+        return [] if look.problems else [f"there is no log ({place.folder}): the store is as the backend has it"]
+    contents = found.contents
+    notices = list(found.notices)
+    if contents.torn is not None:
+        segment, offset, length, problem = contents.torn
+        notices.append(
+            f"a torn tail of {length} bytes in {segment} at offset {offset} ({problem}): nobody was told that it is "
+            "durable; the next opening for writing cuts it and keeps a copy"
+        )
+    notices += [f"the segment {name} was never finished; the next opening removes it" for name in contents.unfinished]
+    if contents.leftovers:
+        notices.append(
+            f"{count(len(contents.leftovers), 'segment')} not needed any more: the next opening removes them"
+        )
+    return notices
+
+
+def _as_json(place: Place, look: Look, notices: list[str]) -> dict[str, object]:
+    contents = None if look.survey is None else look.survey.contents
+    return {
+        "location": str(place.location),
+        "fine": not look.problems,
+        "problems": [problem.text for problem in look.problems],
+        "notices": notices,
+        "applied": None if look.position is None else str(look.position),
+        "last_lsn": None if contents is None else contents.last_lsn,
+        "segments": look.segments,
+        "transactions": None if contents is None else contents.transactions,
+        "torn_tail": None if contents is None or contents.torn is None else
+        {"segment": str(contents.torn.segment), "offset": contents.torn.offset, "bytes": contents.torn.length,
+         "problem": contents.torn.problem},
+    }  # fmt: skip
+
+
+def _print(place: Place, look: Look, notices: list[str]) -> None:
+    rows = [("location", str(place.location))]
+    if look.identity is not None:
+        records = sum(number for _, number in look.records.values())
+        rows.append(
+            ("backend", f"{place.backend.scheme}, format {look.identity.format_version}, at {look.position}, "
+             f"{count(records, 'record')}, {count(look.backend_bytes, 'byte')}")
+        )  # fmt: skip
+    rows.append(("log", f"{count(look.segments, 'segment')}, {count(look.log_bytes, 'byte')}"))
+    if look.survey is not None:
+        contents = look.survey.contents
+        rows.append(
+            ("", f"{count(contents.transactions, 'transaction')} behind the backend, up to LSN {contents.last_lsn}")
+        )
+    rows += [("notice", notice) for notice in notices]
+    rows += [("DAMAGE", problem.text) for problem in look.problems]
+    rows.append(("verdict", "damaged: do not write; copy the store aside" if look.problems else "fine"))
+    print_fields(rows)

@@ -1,0 +1,185 @@
+"""Where the store is and how it is, changing nothing.
+
+When another process has the store, the files alone are looked at: the numbers are then those of the last checkpoint,
+with hints from the log's HEAD, and the exit code is 3.
+
+  sessiondb status --db sessions.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+import msgspec
+
+from sessiondb.errors import CorruptionError, StoreBusyError, WrongBackendError
+from sessiondb.files import Files
+from sessiondb.lock import read_holder
+from sessiondb.stats import RecoveryReport
+
+from ..exit_codes import DAMAGE, FINE, NOT_DONE, CommandError
+from ..inspection import inspect, quarantined
+from ..locations import Place, add_store_options, find_store, open_for_reading, table_for_reading
+from ..output import count, print_fields, print_json, shown
+
+WAIT_S = 0.2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the verb takes."""
+    add_store_options(parser, wait_s=WAIT_S)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the state; the error, if there is one, goes to stderr as well."""
+    place = find_store(arguments, file_needed=False)
+    error: Exception | None = None
+    try:
+        status = _of_open(arguments)
+    except (StoreBusyError, CorruptionError, WrongBackendError, CommandError) as problem:
+        # A file that is missing or not ours is damage where its log is there; `find_store` has raised where it is not.
+        error = problem
+        status = _of_files(place, problem)
+    status["quarantine"] = [file._asdict() for file in quarantined(Files(), place)]
+    if arguments.json:
+        print_json(status)
+    else:
+        print_fields(_rows(status))
+    if error is None:
+        return FINE
+    sys.stdout.flush()
+    print(f"sessiondb status: {error}", file=sys.stderr)
+    return NOT_DONE if isinstance(error, StoreBusyError) else DAMAGE
+
+
+def _of_open(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Everything, from the store opened read-only."""
+    with open_for_reading(arguments) as db:
+        stats = db.stats()
+        tables = {
+            name: {"kind": kind, "records": table_for_reading(db, name).count()} for name, kind in db.tables().items()
+        }
+        store = db._store
+        assert store is not None
+        return {
+            "location": stats.location,
+            "backend": stats.backend,
+            "format": store.identity.format_version,
+            "uuid": stats.uuid,
+            "state": "ready",
+            "tables": tables,
+            "records": sum(table["records"] for table in tables.values()),
+            "epoch": stats.epoch,
+            "last_lsn": stats.last_lsn,
+            "durable_lsn": stats.durable_lsn,
+            "applied_lsn": stats.applied_lsn,
+            "log": {
+                "segments": stats.log_segments,
+                "disk_bytes": stats.log_disk_bytes,
+                "bytes": stats.log_bytes,
+                "records": stats.log_records,
+            },
+            "backend_bytes": stats.backend_bytes,
+            "last_checkpoint_error": stats.last_checkpoint_error,
+            "recovery": db.recovery_report,
+            "problems": [],
+        }
+
+
+def _of_files(place: Place, error: Exception) -> dict[str, Any]:
+    """What the files tell of a store that cannot be opened."""
+    files = Files()
+    busy = isinstance(error, StoreBusyError)
+    look = inspect(files, place, locked=False)
+    holder = read_holder(files, place.folder) if busy else None
+    hints = look.hints
+    contents = None if look.survey is None else look.survey.contents
+    return {
+        "location": str(place.location),
+        "backend": place.backend.scheme,
+        "format": None if look.identity is None else look.identity.format_version,
+        "uuid": None if look.identity is None else look.identity.uuid.hex(),
+        "state": "busy" if busy else "damaged",
+        "holder": None if holder is None else msgspec.structs.asdict(holder),
+        "tables": {name: {"kind": kind, "records": number} for name, (kind, number) in look.records.items()},
+        "records": sum(number for _, number in look.records.values()),
+        "epoch": None if hints is None else hints.epoch,
+        "last_lsn": None if hints is None else hints.last_lsn,
+        "durable_lsn": None if hints is None else hints.durable_lsn,
+        "applied_lsn": None if look.position is None else look.position.lsn,
+        "log": {
+            "segments": look.segments,
+            "disk_bytes": look.log_bytes,
+            "bytes": None if contents is None else contents.bytes,
+            "records": None if look.survey is None else look.survey.memtable.records,
+        },
+        "backend_bytes": look.backend_bytes,
+        "last_checkpoint_error": None,
+        "recovery": None,
+        "problems": [problem.text for problem in look.problems] if look.settled else [],
+    }
+
+
+# ---- for people
+
+
+def _rows(status: dict[str, Any]) -> list[tuple[str, str]]:
+    hint = "" if status["state"] == "ready" else "by HEAD, a hint: "
+    rows = [
+        ("location", status["location"]),
+        ("backend", f"{status['backend']}, format {_or_unknown(status['format'])}, {_bytes(status['backend_bytes'])}"),
+        ("state", _state(status)),
+        *_table_rows(status),
+        ("position", f"{hint}epoch {_or_unknown(status['epoch'])}, last LSN {_or_unknown(status['last_lsn'])}, "
+         f"durable {_or_unknown(status['durable_lsn'])}, applied {_or_unknown(status['applied_lsn'])}"),
+        ("log", _log(status["log"])),
+        *_recovery_rows(status["recovery"]),
+        ("checkpoint", f"last error: {status['last_checkpoint_error'] or 'none known'}"),
+    ]  # fmt: skip
+    rows += [("quarantine", f"{file['path']} ({_bytes(file['bytes'])})") for file in status["quarantine"]]
+    if not status["quarantine"]:
+        rows.append(("quarantine", "empty"))
+    return rows + [("problem", problem) for problem in status["problems"]]
+
+
+def _state(status: dict[str, Any]) -> str:
+    holder = status.get("holder")
+    if holder is not None:
+        return f"busy: process {holder['pid']} ({holder['program']}) has it open since {holder['since']}"
+    return str(status["state"])
+
+
+def _table_rows(status: dict[str, Any]) -> list[tuple[str, str]]:
+    tables = status["tables"]
+    total = count(status["records"], "record")
+    when = "" if status["state"] == "ready" else ", as of the last checkpoint"
+    rows = [("records", f"{total} in {count(len(tables), 'table')}{when}")]
+    return rows + [
+        ("", f"{shown(name)}: {count(table['records'], 'record')} ({table['kind']})") for name, table in tables.items()
+    ]
+
+
+def _log(log: dict[str, Any]) -> str:
+    size = f"{count(log['segments'], 'segment')}, {_bytes(log['disk_bytes'])} on disk"
+    if log["records"] is None:
+        return size
+    return f"{size}; {count(log['records'], 'change')} ({_bytes(log['bytes'])}) not in the backend yet"
+
+
+def _recovery_rows(report: RecoveryReport | None) -> list[tuple[str, str]]:
+    if report is None:
+        return [("recovery", "not known")]
+    if report.clean:
+        return [("recovery", "the store was closed cleanly")]
+    text = f"{count(report.transactions, 'transaction')} to replay, up to LSN {report.last_lsn}"
+    return [("recovery", text)] + [("", notice) for notice in report.notices]
+
+
+def _bytes(number: int) -> str:
+    return count(number, "byte")
+
+
+def _or_unknown(value: object) -> str:
+    return "unknown" if value is None else str(value)
