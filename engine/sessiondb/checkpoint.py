@@ -81,6 +81,7 @@ class Checkpointer:
         self._before_roll = before_roll
         self._after_failure = after_failure
         self._running = threading.Lock()
+        self._starting = threading.Lock()
         self._wake = threading.Event()
         self._due = False
         self._stopping = False
@@ -136,8 +137,8 @@ class Checkpointer:
         if frozen is not None or active.last_lsn == base.position.lsn:
             return
         log.wait_durable(log.last_lsn)
-        log.take_role()
         try:
+            log.take_role()
             with views.append_lock:
                 self._before_roll()
                 log.roll()
@@ -190,7 +191,9 @@ class Checkpointer:
         if due:
             self._due = True
         if self._thread is None:
-            self._start()
+            with self._starting:
+                if self._thread is None:
+                    self._start()
         self._wake.set()
 
     def make_room(self, size: int) -> None:
@@ -234,8 +237,9 @@ class Checkpointer:
     # ---- the thread
 
     def _start(self) -> None:
-        self._thread = threading.Thread(target=self._loop, name="sessiondb-checkpoint", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._loop, name="sessiondb-checkpoint", daemon=True)
+        thread.start()
+        self._thread = thread
 
     def stop(self) -> None:
         """End the thread; a checkpoint that is running is finished first."""

@@ -51,7 +51,7 @@ class Committer:
                 when there is room, or raises.
             became_dirty: called after the first change since a checkpoint (False), and when a checkpoint is due
                 by size (True).
-            sync_later: called once, at the first commit of level ``interval``.
+            sync_later: called after each commit of level ``interval``.
         """
         self._log = log
         self._views = views
@@ -60,7 +60,6 @@ class Committer:
         self._make_room = make_room
         self._became_dirty = became_dirty
         self._sync_later = sync_later
-        self._syncing = False
         self._in_flight: Sequence[Operation] = ()
         self.commits = 0
         views.catch_up = self._catch_up
@@ -128,8 +127,7 @@ class Committer:
             self._became_dirty(False)
         if level == "always":
             self.wait_durable(lsn)
-        elif level == "interval" and not self._syncing:
-            self._syncing = True
+        elif level == "interval":
             self._sync_later()
         return Position(log.epoch, lsn)
 
@@ -140,6 +138,12 @@ class Committer:
         except StoreFailedError:
             self.roll_back_to_durable()
             raise
+
+    def settle(self) -> None:
+        """Before the log is closed: what an exception left half done is taken back or taken in."""
+        with self._views.append_lock:
+            self._log.take_back()
+            self._catch_up()
 
     def _catch_up(self) -> None:
         """Take in the transaction that an exception left between append and memtable. Under the append lock."""

@@ -149,7 +149,8 @@ class Database:
             DurabilityUnknownError: the sync failed, or the position is from before a recovery that may have cut it.
         """
         store = self._open
-        if position.epoch > store.log.epoch or position.lsn > store.views.visible_lsn:
+        poisoned = store.log.failure is not None  # then positions that were handed out may lie behind the end
+        if position.epoch > store.log.epoch or (position.lsn > store.views.visible_lsn and not poisoned):
             raise UsageError(f"position {position} is not of this store: it is at {self.position()}")
         if position.epoch < store.log.epoch:
             raise DurabilityUnknownError(

@@ -42,6 +42,7 @@ class Store:
         self.report: RecoveryReport
         self._locks = locks
         self._syncer: _Syncer | None = None
+        self._starting = threading.Lock()
         self._closed = False
 
     @classmethod
@@ -109,15 +110,18 @@ class Store:
             options.sync,
             self.checkpointer.make_room,
             self._became_dirty,
-            self._start_syncer,
+            self._sync_later,
         )
         if memtable.records and not options.read_only:
             memtable.first_us = time.monotonic_ns() // 1000
             due = memtable.bytes >= limits.bytes_max or memtable.records >= limits.records_max
             self._became_dirty(due)
 
-    def _start_syncer(self) -> None:
-        self._syncer = _Syncer(self.committer, self.log, self.options.sync_interval_ms / 1000)
+    def _sync_later(self) -> None:
+        if self._syncer is None:
+            with self._starting:
+                if self._syncer is None:
+                    self._syncer = _Syncer(self.committer, self.log, self.options.sync_interval_ms / 1000)
 
     def _became_dirty(self, due: bool) -> None:
         self.checkpointer.became_dirty(due)
@@ -228,6 +232,7 @@ class Store:
             self._release(clean=usable and self.log.failure is None)
 
     def _settle(self) -> None:
+        self.committer.settle()
         self.committer.wait_durable(self.views.visible_lsn)
         active, frozen, _ = self.views.triple
         waiting = active.bytes + (0 if frozen is None else frozen.bytes)

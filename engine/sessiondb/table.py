@@ -276,7 +276,7 @@ class Table(MutableMapping[str, T], Generic[T]):
 
     def get_many(self, keys: Iterable[str]) -> dict[str, T]:
         """Those of the records that exist, all as of one moment, in the order of `keys`."""
-        wanted = [check_key(self.name, key) for key in keys]
+        wanted = self._check_keys(keys)
         with self._pin() as view:
             images = view.get_many(self.name, wanted)
         return {key: self._codec.decode(key, image) for key, image in images.items()}
@@ -311,7 +311,7 @@ class Table(MutableMapping[str, T], Generic[T]):
         Returns:
             How many there were.
         """
-        wanted = list(dict.fromkeys(check_key(self.name, key) for key in keys))
+        wanted = list(dict.fromkeys(self._check_keys(keys)))
         found: list[str] = []
 
         def build() -> list[Operation]:
@@ -328,6 +328,7 @@ class Table(MutableMapping[str, T], Generic[T]):
         Returns:
             How many there were.
         """
+        _check_bounds(prefix=prefix)
         stop = _prefix_stop(prefix)
         for _ in range(ATTEMPTS_MAX):
             with self._pin() as view:
@@ -371,8 +372,9 @@ class Table(MutableMapping[str, T], Generic[T]):
             reverse: from the last to the first.
             limit: at most so many pairs.
         """
-        if limit is not None and limit < 0:
-            raise UsageError(f"limit is {limit}; it must be at least 0")
+        _check_bounds(prefix=prefix, start="" if start is None else start, stop="" if stop is None else stop)
+        if limit is not None and (not isinstance(limit, int) or limit < 0):
+            raise UsageError(f"limit is {limit!r}; it must be a whole number of at least 0")
         decode = self._codec.decode
         return ((key, decode(key, image)) for key, image in self._images(prefix, start, stop, reverse, limit))
 
@@ -396,6 +398,7 @@ class Table(MutableMapping[str, T], Generic[T]):
 
     def count(self, prefix: str = "") -> int:
         """The number of records, or of those whose key begins with `prefix`."""
+        _check_bounds(prefix=prefix)
         with self._pin() as view:
             if not prefix:
                 return view.count(self.name)
@@ -443,6 +446,13 @@ class Table(MutableMapping[str, T], Generic[T]):
         self._views = Views.closed(reason)
         self._committer = RefusingCommitter(lambda: self._views.triple)
 
+    def _check_keys(self, keys: Iterable[str]) -> list[str]:
+        if isinstance(keys, (str, bytes)):
+            raise UsageError(
+                f"keys are several: pass a list, as in [{keys!r}], or each character would be taken for one"
+            )
+        return [check_key(self.name, key) for key in keys]
+
     def _pin(self) -> View:
         return self._views.pin()
 
@@ -471,6 +481,13 @@ class Table(MutableMapping[str, T], Generic[T]):
             except ConflictError:
                 continue
         raise _too_many_conflicts(self.name)
+
+
+def _check_bounds(**bounds: object) -> None:
+    """A prefix that is no text must not be taken for none: ``delete_prefix(None)`` would delete everything."""
+    for name, value in bounds.items():
+        if not isinstance(value, str):
+            raise UsageError(f"{name} is {value!r}; it must be a str")
 
 
 def _too_many_conflicts(table: str) -> ConflictError:

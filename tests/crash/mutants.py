@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import sessiondb_backends.json_file as json_file
-from sessiondb import checkpoint, commit, recovery
+from sessiondb import checkpoint, commit, opening, recovery
 from sessiondb.backend import Position
 from sessiondb.files import Files
 from sessiondb.memtable import Memtable
@@ -298,10 +298,25 @@ def appends_behind_torn_tail(patch: Patch) -> None:
 
     def mutated(*arguments: Any, **options: Any) -> Any:
         contents = read_log(*arguments, **options)
-        contents.torn = None
+        if contents.torn is not None:
+            contents.end = -(-(contents.torn.offset + contents.torn.length) // 8) * 8
+            contents.torn = None
         return contents
 
     patch.setattr(recovery, "read_log", mutated)
+
+
+@mutant("recovery goes on in the segment whose torn tail it has cut", "append_never", "recoveries")
+def appends_over_torn_tail(patch: Patch) -> None:
+    continue_log = recovery._continue
+
+    def mutated(files: Any, folder: str, uuid: bytes, position: Any, found: Any, is_new: bool) -> Any:
+        torn, found.contents.torn = found.contents.torn, None
+        tail, _ = continue_log(files, folder, uuid, position, found, is_new)
+        found.contents.torn = torn
+        return tail, recovery._quarantine_tail(files, folder, found.contents)
+
+    patch.setattr(recovery, "_continue", mutated)
 
 
 @mutant("a torn tail is cut without keeping a copy", "append_never")
@@ -360,7 +375,9 @@ def replayed_unsynced(patch: Patch) -> None:
 
 @mutant("the JSON file is trusted as it is in the cache", "killed_before_a_sync")
 def json_unsynced_at_open(patch: Patch) -> None:
+    make_folder = opening._make_folder
     patch.setattr(json_file, "_sync", lambda *_: None)
+    patch.setattr(opening, "_make_folder", lambda files, folder: make_folder(Without(files, "sync_folder"), folder))
 
 
 @mutant("HEAD's last LSN is taken as a witness", "append_never", "group_commit")

@@ -104,26 +104,26 @@ def test_nan_and_infinity(table, value):
 
 
 def test_a_record_over_the_limit(table, monkeypatch):
-    monkeypatch.setattr("sessiondb.codec.RECORD_BYTES_MAX", 100)
+    monkeypatch.setattr("sessiondb.codec.RECORD_BYTES_MAX", 1_000)
     writes = [
-        lambda: table.put("b", "x" * 99), lambda: table.insert("b", "x" * 99),
-        lambda: table.patch("a", {"text": "x" * 99}), lambda: table.modify("a", lambda _: "x" * 99),
-        lambda: table.put_many({"b": 1, "c": "x" * 99}),
+        lambda: table.put("b", "x" * 999), lambda: table.insert("b", "x" * 999),
+        lambda: table.patch("a", {"text": "x" * 999}), lambda: table.modify("a", lambda _: "x" * 999),
+        lambda: table.put_many({"b": 1, "c": "x" * 999}),
     ]  # fmt: skip
     for write in writes:
         with pytest.raises(TransactionTooLargeError) as caught:
             write()
-        says(caught.value, "'t'", "100", "nothing was written", "next: ")
+        says(caught.value, "'t'", "1000", "nothing was written", "next: ")
 
 
 def test_a_record_at_the_limit(db, monkeypatch):
-    monkeypatch.setattr("sessiondb.codec.RECORD_BYTES_MAX", 100)
-    db.table("t")["a"] = "x" * 98
+    monkeypatch.setattr("sessiondb.codec.RECORD_BYTES_MAX", 1_000)
+    db.table("t")["a"] = "x" * 998
     blobs = db.table("b", bytes)
-    blobs["a"] = bytes(100)
+    blobs["a"] = bytes(1_000)
     with pytest.raises(TransactionTooLargeError):
-        blobs["a"] = bytes(101)
-    assert len(blobs["a"]) == 100
+        blobs["a"] = bytes(1_001)
+    assert len(blobs["a"]) == 1_000
 
 
 def test_a_transaction_over_the_limit(table, monkeypatch):

@@ -135,7 +135,7 @@ def test_a_stored_record_that_does_not_fit_the_type_is_an_error_that_names_it(db
         assert key in table
     with pytest.raises(ValidationError):
         dict(table)
-    assert table.delete_many("bc") == 2
+    assert table.delete_many(["b", "c"]) == 2
     assert list(table) == ["a"]
 
 

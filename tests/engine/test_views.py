@@ -84,7 +84,7 @@ def test_a_scan_started_while_a_checkpoint_runs_sees_everything(db, table, files
     during = table.scan()
     now = {"1": 1, "2": 2, "3": 3, "4": "newer", "5": 5, "6": 6}
     assert dict(table) == now
-    assert table.get_many("0456") == {"4": "newer", "5": 5, "6": 6}
+    assert table.get_many(["0", "4", "5", "6"]) == {"4": "newer", "5": 5, "6": 6}
     assert (len(table), table.count("4"), "0" in table, table.get("5")) == (6, 1, False, 5)
     assert db.tables() == {"t": "json"}
     go_on.set()

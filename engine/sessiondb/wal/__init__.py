@@ -1,1 +1,1 @@
-"""The write-ahead log: its bytes (`format`, `operations`), its files (`head`, `segment`), reading, writing."""
+"""The write-ahead log: bytes (`format`, `operations`), `head`, reading (`reader`, `verdict`), writing (`log`)."""

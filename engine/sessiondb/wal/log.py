@@ -89,6 +89,9 @@ class NoLog:
     def release_role(self) -> None:
         """Nobody syncs."""
 
+    def take_back(self) -> None:
+        """Nothing is written."""
+
     def roll(self) -> None:
         """There are no segments."""
 
@@ -108,8 +111,9 @@ class AppendLog:
         self._generation = head.generation()
         self._capacity = tail.file.size()
         self._pending = 0  # bytes that an append may have left behind the end without finishing
-        self._role_taken = False
-        self._role = threading.Condition(threading.Lock())
+        self._role_owner = 0  # the thread that has the sync role
+        self._role_lock = threading.Lock()
+        self._role_free = threading.Condition(self._role_lock)
 
     @property
     def last_lsn(self) -> int:
@@ -133,8 +137,7 @@ class AppendLog:
     def _write_frame(self, kind: int, lsn: int, payload: bytes) -> None:
         if self.failure is not None:
             raise self._poisoned()
-        if self._pending:
-            self._zero_pending()
+        self.take_back()
         segment, file, start, last_lsn, prev, _ = self.tail
         undurable, now_us = lsn - self.durable_lsn, time.time_ns() // 1000
         frame, crc = encode_frame(kind, lsn, payload, prev, undurable, now_us, segment.salt)
@@ -171,6 +174,15 @@ class AppendLog:
             offset += count
             self._capacity = offset
 
+    def take_back(self) -> None:
+        """Overwrite what an interrupted append may have left behind the end. Under the append lock.
+
+        Raises:
+            StoreFailedError: it cannot be; the log is poisoned.
+        """
+        if self._pending:
+            self._zero_pending()
+
     def _zero_pending(self) -> None:
         """Nothing but zeros may stand behind the end: a later append must not bury part of an earlier one."""
         file, start = self.tail.file, self.tail.end
@@ -193,34 +205,39 @@ class AppendLog:
         Raises:
             DurabilityUnknownError: a sync failed, or the log changed hands meanwhile.
         """
-        if self.durable_lsn >= lsn or not self._take_role(lsn):
+        if self.durable_lsn >= lsn:
             return
         try:
-            self._sync()
+            if self._take_role(lsn):
+                self._sync()
         finally:
             self.release_role()
 
     def take_role(self) -> None:
-        """Become the one who syncs: while this lasts no sync runs and none begins."""
+        """Become the one who syncs: while this lasts no sync runs and none begins.
+
+        Call it inside the ``try`` whose ``finally`` calls `release_role`: a Ctrl-C may come right behind it.
+        """
         self._take_role(None)
 
     def _take_role(self, lsn: int | None) -> bool:
-        with self._role:
+        with self._role_lock:  # not the condition: its __exit__ is Python code, in which a Ctrl-C keeps the lock
             while True:
                 if self.failure is not None:
                     raise self._unknown()
                 if lsn is not None and self.durable_lsn >= lsn:
                     return False
-                if not self._role_taken:
-                    self._role_taken = True
+                if not self._role_owner:
+                    self._role_owner = threading.get_ident()
                     return True
-                self._role.wait()
+                self._role_free.wait()
 
     def release_role(self) -> None:
-        """Let the next waiter sync."""
-        with self._role:
-            self._role_taken = False
-            self._role.notify_all()
+        """Let the next waiter sync; nothing unless this thread has the role."""
+        if self._role_owner == threading.get_ident():
+            with self._role_lock:
+                self._role_owner = 0
+                self._role_free.notify_all()
 
     def _sync(self) -> None:
         """Sync what has been appended so far. In the sync role."""
@@ -331,8 +348,8 @@ class AppendLog:
         logger.error("%s: %s; the store is poisoned until it is opened again", what, error)
         self.head.set_state(STATE_POISONED, self.tail.end, self.tail.lsn)
         self._generation = -1
-        with self._role:
-            self._role.notify_all()
+        with self._role_lock:
+            self._role_free.notify_all()
 
     def _must_be_usable(self) -> None:
         if self.failure is not None:
