@@ -89,18 +89,19 @@ def decode_header(data: bytes) -> Header | None:
     Raises:
         UnsupportedFormatError: a later version wrote it.
     """
+    match = _HEADER.fullmatch(data[:HEADER_BYTES])
+    whole = match is not None and len(match[0]) == HEADER_BYTES
+    if match is not None and int(match[6], 16) != crc32(data[: match.start(6) - len(b',"crc":"')]):
+        return None  # before the version is trusted: a flipped bit there is damage, not a later version
     version = _VERSION.match(data)
     if version is not None and int(version[1]) > FORMAT_VERSION:
         raise UnsupportedFormatError(
             f"the JSON file is of format version {int(version[1])}, this sessiondb reads version {FORMAT_VERSION}: "
             "upgrade sessiondb"
         )
-    match = _HEADER.fullmatch(data[:HEADER_BYTES])
-    if match is None or len(match[0]) != HEADER_BYTES:
+    if match is None or not whole:
         return None
-    version_number, uuid, epoch, lsn, digest, crc = match.groups()
-    if int(crc, 16) != crc32(data[: match.start(6) - len(b',"crc":"')]):
-        return None
+    version_number, uuid, epoch, lsn, digest, _ = match.groups()
     identity = Identity(bytes.fromhex(uuid.decode()), int(version_number))
     return Header(identity, Position(int(epoch), int(lsn)), digest.decode())
 

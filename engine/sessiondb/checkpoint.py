@@ -80,7 +80,7 @@ class Checkpointer:
         self._limits = limits
         self._before_roll = before_roll
         self._after_failure = after_failure
-        self._running = threading.Lock()
+        self._running = threading.RLock()  # not for reentrance: it knows its owner, also when a Ctrl-C came at acquire
         self._starting = threading.Lock()
         self._wake = threading.Event()
         self._due = False
@@ -111,9 +111,9 @@ class Checkpointer:
 
         With `only_if_due`, do nothing either when the checkpoint waited for has done the work.
         """
-        if not self._running.acquire(timeout=timeout):
-            return
         try:
+            if not self._running.acquire(timeout=timeout):
+                return
             if only_if_due and self._seconds_until_due() != 0:
                 return
             self._due = False
@@ -127,7 +127,8 @@ class Checkpointer:
             self.last_error = str(error)
             raise
         finally:
-            self._running.release()
+            if self._running._is_owned():  # type: ignore[attr-defined]
+                self._running.release()
             if self._log.failure is not None:
                 self._after_failure()
 

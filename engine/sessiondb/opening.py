@@ -80,7 +80,9 @@ def _open(files: Files, location: Location, options: Options, backend: type[Back
         if options.read_only:
             raise UsageError(f"{location} keeps nothing: there is nothing to open read-only")
         opened = backend.open(files, location.path, create=True)
-        return Store.start(files, location, options, StoreLocks(files, ""), opened, is_new=True)
+        store = Store(files, location, options, StoreLocks(files, ""), opened)
+        store.start(is_new=True)
+        return store
     exists = _check_location(files, location, options, backend, folder)
     shared = _shared(files, location, options, folder)
     if shared is not None:
@@ -88,24 +90,34 @@ def _open(files: Files, location: Location, options: Options, backend: type[Back
     if not options.read_only:
         _make_folder(files, folder)
     locks = StoreLocks(files, folder)
-    if files.stat(f"{folder}/OPEN") is not None or not options.read_only:
-        locks.acquire(read_only=options.read_only, timeout=options.lock_timeout)
-    opened_backend: Backend | None = None
     try:
+        if files.stat(f"{folder}/OPEN") is not None or not options.read_only:
+            locks.acquire(read_only=options.read_only, timeout=options.lock_timeout)
         # Another process may have made it or removed it while this one waited for the lock.
         exists = _check_location(files, location, options, backend, folder)
-        opened_backend = backend.open(files, location.path, create=not exists, read_only=options.read_only)
-        key = _key(files, folder)
-        store = Store.start(files, location, options, locks, opened_backend, is_new=not exists)
+        opened = backend.open(files, location.path, create=not exists, read_only=options.read_only)
+        return _start(files, folder, Store(files, location, options, locks, opened), is_new=not exists)
     except BaseException:
-        if opened_backend is not None:
-            opened_backend.close()
         locks.release()
         raise
-    if key is not None:
-        _stores[key] = store
+
+
+def _start(files: Files, folder: str, store: Store, *, is_new: bool) -> Store:
+    """Start the store and remember it; after an exception, a Ctrl-C too, nothing of it goes on."""
+    key = _key(files, folder)
+    try:
+        store.start(is_new=is_new)
         _users[id(store)] = 1
-    return store
+        if key is not None:
+            _stores[key] = store
+        return store
+    except BaseException:
+        if key is not None:
+            _stores.pop(key, None)
+        _users.pop(id(store), None)
+        store.abort()
+        store.backend.close()
+        raise
 
 
 def _check_location(files: Files, location: Location, options: Options, backend: type[Backend], folder: str) -> bool:

@@ -45,39 +45,41 @@ class Store:
         self._starting = threading.Lock()
         self._closed = False
 
-    @classmethod
-    def start(
-        cls,
-        files: Files,
-        location: Location,
-        options: Options,
-        locks: StoreLocks,
-        backend: Backend,
-        *,
-        is_new: bool,
-    ) -> Store:
-        """Recover the log and begin; the caller holds the locks that the options call for."""
-        store = cls(files, location, options, locks, backend)
-        folder = type(backend).log_folder(location.path)
-        position = backend.position()
-        base = backend.read()
+    def start(self, *, is_new: bool) -> None:
+        """Recover the log and begin; the caller holds the locks that the options call for.
+
+        After an exception of any kind call `abort`.
+        """
+        folder = type(self.backend).log_folder(self.location.path)
+        position = self.backend.position()
+        base = self.backend.read()
         memtable = Memtable(position.lsn)
         if folder is None:
-            store.log = NoLog(position.epoch, position.lsn)
-            store.report = _nothing_to_recover(position)
-        elif options.read_only:
-            memtable = store._survey(folder, position)
+            self.log = NoLog(position.epoch, position.lsn)
+            self.report = _nothing_to_recover(position)
+        elif self.options.read_only:
+            memtable = self._survey(folder, position)
         else:
-            recovered = recover(files, folder, store.identity.uuid, position, is_new=is_new)
-            store.log, memtable, store.report = recovered
-        store.views = Views(memtable.last_lsn, base)
-        store.views.install(Triple(memtable, None, base))
-        store._begin(memtable)
-        _open_stores.add(store)
-        return store
+            recovered = recover(self.files, folder, self.identity.uuid, position, is_new=is_new)
+            self.log, memtable, self.report = recovered
+        self.views = Views(memtable.last_lsn, base)
+        self.views.install(Triple(memtable, None, base))
+        self._begin(memtable)
+        _open_stores.add(self)
+
+    def abort(self) -> None:
+        """Let go of everything after `start` was left by an exception; nothing is written."""
+        self._closed = True
+        if hasattr(self, "checkpointer"):
+            self.checkpointer.stop()
+        _open_stores.discard(self)
+        if hasattr(self, "log") and isinstance(self.log, AppendLog):
+            self.log.close(clean=False)
 
     log: AppendLog | NoLog
     views: Views
+    checkpointer: Checkpointer
+    committer: Committer
 
     def _survey(self, folder: str, position: Position) -> Memtable:
         if self.files.stat(folder) is None:

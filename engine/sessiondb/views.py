@@ -124,6 +124,7 @@ class Views:
         """A view of everything visible now, kept whole until it is closed."""
         with self.append_lock:
             triple = self.triple
+            self.catch_up()
             view = View(triple, self.visible_lsn, self.pins)
             self.pins[id(view)] = view.lsn
         return view

@@ -23,9 +23,7 @@ def test_every_flipped_bit_of_the_first_line_is_refused(tmp_path: Path) -> None:
         damaged = bytearray(whole)
         damaged[bit // 8] ^= 1 << bit % 8
         path.write_bytes(damaged)
-        with pytest.raises(
-            (sessiondb.CorruptionError, sessiondb.WrongBackendError, sessiondb.UnsupportedFormatError)
-        ):
+        with pytest.raises((sessiondb.CorruptionError, sessiondb.WrongBackendError, sessiondb.UnsupportedFormatError)):
             sessiondb.open(path).close()
         assert path.read_bytes() == damaged
     path.write_bytes(whole)

@@ -6,6 +6,7 @@ and what reads said once stays so.
 
 import itertools
 import linecache
+import shutil
 import sys
 from contextlib import suppress
 
@@ -124,11 +125,11 @@ def may_be_interrupted(file_name, line_number):
     """Whether an exception raised by a trace function behaves there as one raised by a signal handler.
 
     It does not at a ``with``, ``try`` or ``finally`` (a lock would be taken and never released), nor at the first line
-    inside ``with`` and ``try``: the interpreter takes it for the line before.
+    inside of them: the interpreter takes it for the line before.
     """
     text = linecache.getline(file_name, line_number).strip()
     before = linecache.getline(file_name, line_number - 1).strip()
-    return not text.startswith(("with ", "try:", "finally:")) and not before.startswith(("with ", "try:"))
+    return not text.startswith(("with ", "try:", "finally:")) and not before.startswith(("with ", "try:", "finally:"))
 
 
 def interrupt_at_line(number, folders):
@@ -211,7 +212,7 @@ def test_ctrl_c_at_every_line_of_a_commit_and_then_close(tmp_path, files):
 
 
 def test_ctrl_c_at_every_line_of_a_checkpoint(tmp_path, files):
-    for number in itertools.count(1):
+    for number in itertools.count(1, 4):
         path = tmp_path / f"{number}.json"
         db = sessiondb.open(path, files=files)
         table = db.table("t")
@@ -232,17 +233,24 @@ def test_ctrl_c_at_every_line_of_a_checkpoint(tmp_path, files):
     assert number > 50
 
 
-def test_ctrl_c_at_every_line_of_opening(tmp_path, files):
-    """Whatever was made half is finished or replaced by the next open, and no lock is left behind."""
-    path = tmp_path / "x.json"
-    step = 7
-    for number in itertools.count(1, step):
-        hit = traced(number, lambda: sessiondb.open(path, files=files, lock_timeout=0).close())
-        with sessiondb.open(path, files=files, lock_timeout=0) as db:
-            table = db.table("t")
-            assert len(table) == number // step, hit
-            table[f"{number}"] = number
-        if number % 2:
-            path.with_name("x.json.wal").joinpath("HEAD").unlink()
+@pytest.mark.parametrize("start", ["new", "killed"])
+def test_ctrl_c_at_every_line_of_opening(tmp_path, files, start):
+    """Whatever was made half is finished or replaced by the next process, and no record is lost."""
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    if start == "killed":
+        live = tmp_path / "live"
+        live.mkdir()
+        with sessiondb.open(live / "x.json", files=files) as db:
+            db.table("t").put_many(BATCH)
+            shutil.copytree(live, killed, dirs_exist_ok=True)
+    for number in itertools.count(1, 7):
+        interrupted, after = tmp_path / f"{number}-interrupted", tmp_path / f"{number}-after"
+        shutil.copytree(killed, interrupted)
+        path = interrupted / "x.json"
+        hit = traced(number, lambda path=path: sessiondb.open(path, files=files).close())
+        shutil.copytree(interrupted, after)  # what the next process finds
+        assert reopened(after / "x.json", files) == (BATCH if start == "killed" else {}), hit
         if not hit:
             break
+    assert number > 100

@@ -72,6 +72,35 @@ class BackendContract(ViewContract):
             self.backend_class.open(files, path, create=False)
         assert folder_bytes(path) == {}
 
+    def test_a_new_store_is_durable_when_open_returns(self, path: str) -> None:
+        self._must_use_files()
+        files = FaultyFiles()
+        self.backend_class.open(files, path, create=True).close()
+        assert files.counts["fsync"] + files.counts["fdatasync"] >= 1
+        assert files.counts["sync_folder"] >= 1
+
+    def test_what_an_earlier_process_did_not_sync_is_durable_when_open_returns(
+        self, backend: Backend, path: str
+    ) -> None:
+        self._must_use_files()
+        backend.close()
+        files = FaultyFiles()
+        self.backend_class.open(files, path, create=False).close()
+        assert files.counts["fsync"] + files.counts["fdatasync"] >= 1
+        assert files.counts["sync_folder"] >= 1
+
+    def test_opening_read_only_changes_and_syncs_nothing(self, backend: Backend, path: str) -> None:
+        self._must_use_files()
+        backend.apply(json_images(a=b"1"), Position(1, 0), Position(1, 1), no_pause)
+        backend.close()
+        before = folder_bytes(path)
+        files = FaultyFiles()
+        opened = self.backend_class.open(files, path, create=False, read_only=True)
+        assert contents(opened.read()) == {"t": ("json", {"a": b"1"})}
+        opened.close()
+        assert folder_bytes(path) == before
+        assert set(files.counts) <= {"open", "pread", "names", "map"}
+
     def test_a_store_that_cannot_be_read_is_a_failure_and_not_empty(self, backend: Backend, path: str) -> None:
         self._must_use_files()
         backend.apply(json_images(a=b"1"), Position(1, 0), Position(1, 1), no_pause)

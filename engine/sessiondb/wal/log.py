@@ -221,14 +221,16 @@ class AppendLog:
         self._take_role(None)
 
     def _take_role(self, lsn: int | None) -> bool:
+        me = threading.get_ident()
         with self._role_lock:  # not the condition: its __exit__ is Python code, in which a Ctrl-C keeps the lock
             while True:
                 if self.failure is not None:
                     raise self._unknown()
                 if lsn is not None and self.durable_lsn >= lsn:
                     return False
-                if not self._role_owner:
-                    self._role_owner = threading.get_ident()
+                # Its own: a Ctrl-C came before the release, and whatever this thread was doing then is over.
+                if self._role_owner in (0, me):
+                    self._role_owner = me
                     return True
                 self._role_free.wait()
 
