@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import sessiondb
+from later_version import make_later_version
 from sessiondb.backend import Position, TableChanges
 from sessiondb.files import Files
 from sessiondb.testing import BackendContract, FaultyFiles, TableContract
@@ -23,8 +24,7 @@ class TestJsonFileBackend(BackendContract):
         Path(path).write_bytes(data.replace(b'"a":1', b'"a":7'))
 
     def make_newer(self, path):
-        data = Path(path).read_bytes()
-        Path(path).write_bytes(data.replace(b'"format":1,', b'"format":2,', 1))
+        make_later_version(Path(path))
 
 
 class TestJsonFileTables(TableContract):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import sessiondb
+from later_version import make_later_version
 from sessiondb.testing import FaultyFiles
 
 
@@ -127,7 +128,7 @@ def test_a_folder_at_the_location_is_named_and_left_untouched(path, files):
 
 def test_a_newer_format_is_refused_and_left_untouched(path, files):
     put_and_checkpoint(path, files)
-    path.write_bytes(path.read_bytes().replace(b'"format":1,', b'"format":12,', 1))
+    make_later_version(path, 12)
     before = folder_bytes(path.parent)
     with pytest.raises(sessiondb.UnsupportedFormatError, match=r"version 12.*upgrade"):
         sessiondb.open(path, files=files)

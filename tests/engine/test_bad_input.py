@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 import sessiondb
+from later_version import make_later_version
 from sessiondb import (
     CorruptionError,
     DuplicateKeyError,
@@ -212,7 +213,7 @@ def test_a_store_that_cannot_be_read(open_db, files, unchanged, operation):
 
 @pytest.mark.usefixtures("closed")
 def test_a_json_file_of_a_newer_format(open_db, path, unchanged):
-    path.write_bytes(path.read_bytes().replace(b'"format":1,', b'"format":2,', 1))
+    make_later_version(path)
     unchanged()
     with pytest.raises(UnsupportedFormatError, match=r"version 2.*upgrade sessiondb"):
         open_db()

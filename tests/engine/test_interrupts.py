@@ -244,7 +244,7 @@ def test_ctrl_c_at_every_line_of_opening(tmp_path, files, start):
         with sessiondb.open(live / "x.json", files=files) as db:
             db.table("t").put_many(BATCH)
             shutil.copytree(live, killed, dirs_exist_ok=True)
-    for number in itertools.count(1, 7):
+    for number in itertools.count(1, 13):
         interrupted, after = tmp_path / f"{number}-interrupted", tmp_path / f"{number}-after"
         shutil.copytree(killed, interrupted)
         path = interrupted / "x.json"
@@ -253,4 +253,4 @@ def test_ctrl_c_at_every_line_of_opening(tmp_path, files, start):
         assert reopened(after / "x.json", files) == (BATCH if start == "killed" else {}), hit
         if not hit:
             break
-    assert number > 100
+    assert number > 200

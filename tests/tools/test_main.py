@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import sessiondb
+from later_version import make_later_version
 from sessiondb_tools.main import VERBS, main
 
 
@@ -98,7 +99,7 @@ def test_a_busy_store_ends_with_3_and_the_holders_name(run, busy_store):
 
 def test_a_newer_format_ends_with_3(run, store):
     path = Path(store)
-    path.write_bytes(path.read_bytes().replace(b'"format":1', b'"format":7', 1))
+    make_later_version(path, 7)
     done = run("get", "a", "--db", store)
     assert done.code == 3
     assert "upgrade sessiondb" in done.err
