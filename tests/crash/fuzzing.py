@@ -1,4 +1,4 @@
-"""What is fuzzed: bytes from a disk that nobody has checked yet. Run as ``python -m crash.fuzzing TARGET [OPTIONS]``.
+"""What is fuzzed: bytes from a disk that nobody has checked yet.
 
 Each target takes arbitrary bytes and lets the engine read them; only documented errors may come out. Random bytes do
 not get past a checksum, so the first byte chooses: the bytes as they are, or good checksums around them.
@@ -7,8 +7,6 @@ not get past a checksum, so the first byte chooses: the bytes as they are, or go
 from __future__ import annotations
 
 import hashlib
-import logging
-import sys
 from collections.abc import Callable
 from random import Random
 
@@ -20,10 +18,10 @@ from sessiondb.wal import format as wal_format
 from sessiondb_backends.json_file import JsonFileBackend
 from sessiondb_backends.json_format import HEADER_BYTES, Header, encode_header
 
-from .damage import put_on_disk
+from .damage import HEAD_PATH, prepare, put_on_disk
 from .oracle import FOLDER_PATH, STORE_PATH, recover_once
 
-__all__ = ["TARGETS", "smoke"]
+__all__ = ["TARGETS", "seeds", "smoke"]
 
 UUID = bytes(range(16))
 
@@ -118,6 +116,20 @@ def store(data: bytes) -> None:
 TARGETS: dict[str, Callable[[bytes], None]] = {"segment": segment, "head": head, "json_file": json_file, "store": store}
 
 
+def seeds(name: str) -> list[bytes]:
+    """Inputs for a fuzzer to start from: what is really in such files."""
+    files = prepare("killed").files
+    path = max(path for path in files if path.endswith(".seg"))
+    frames = files[path][wal_format.SEGMENT_HEADER_BYTES :].rstrip(b"\0")
+    if name == "json_file":
+        return [b"\0" + files[STORE_PATH], b"\xff" + files[STORE_PATH][HEADER_BYTES:]]
+    if name == "head":
+        return [files[HEAD_PATH], b"\xff" + bytes(20)]
+    if name == "segment":
+        return [b"\0" + frames, b"\x60" + frames, b"\xff\x01\x91\x93\x01\xa1t\xa1k\xc4\x01x\xfe\x02\x90"]
+    return [b"\xff\xff" + frames + files[HEAD_PATH]]
+
+
 def smoke(target: Callable[[bytes], None], count: int, seed: int) -> None:
     """Some random inputs, without a fuzzer: half noise, half text."""
     rng = Random(seed)
@@ -127,28 +139,13 @@ def smoke(target: Callable[[bytes], None], count: int, seed: int) -> None:
         b'"',
         b":",
         b",",
+        b"1",
+        b"\n",
         b'"tables":{',
         b'"bytes_tables":{',
         b"\x93\x01\xa1t\xa1k\xc4\x01x",
-        b"\x91",
-        b"1",
     ]
     for _ in range(count):
         size = rng.randrange(300)
         data = rng.randbytes(size) if rng.random() < 0.5 else b"".join(rng.choices(words, k=size // 8))
         target(rng.randbytes(1) + data)
-
-
-def main() -> None:
-    """Let atheris drive one target."""
-    import atheris
-
-    logging.disable(logging.CRITICAL)
-    target = TARGETS[sys.argv[1]]
-    atheris.instrument_all()
-    atheris.Setup([sys.argv[0], *sys.argv[2:]], target)
-    atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    main()

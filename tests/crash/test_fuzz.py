@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from crash.fuzzing import TARGETS, smoke
+from crash.fuzzing import TARGETS, seeds, smoke
 from crash.oracle import deterministic
 
 SECONDS = int(os.environ.get("SESSIONDB_TEST_FUZZ_S", "20"))
@@ -36,6 +36,9 @@ def _quiet() -> Iterator[None]:
 @pytest.mark.parametrize("name", TARGETS)
 def test_random_bytes_raise_nothing_but_documented_errors(name: str) -> None:
     smoke(TARGETS[name], count=300, seed=1)
+    for seed in seeds(name):
+        for place in range(0, min(len(seed), 2_000), 7):
+            TARGETS[name](seed[:place] + b"\xa5" + seed[place + 1 :])
 
 
 @pytest.mark.fuzz
@@ -45,9 +48,13 @@ def test_random_bytes_raise_nothing_but_documented_errors(name: str) -> None:
 def test_a_fuzzer_finds_nothing_but_documented_errors(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for number, seed in enumerate(seeds(name)):
+        (corpus / f"seed{number}").write_bytes(seed)
     command = [
-        sys.executable, "-m", "crash.fuzzing", name, f"-max_total_time={SECONDS}", f"-rss_limit_mb={MEMORY_MB_MAX}",
-        "-max_len=20000", "-timeout=20", f"-artifact_prefix={tmp_path}/",
+        sys.executable, "-m", "crash.fuzz", name, str(corpus), f"-max_total_time={SECONDS}",
+        f"-rss_limit_mb={MEMORY_MB_MAX}", "-max_len=20000", "-timeout=20", f"-artifact_prefix={tmp_path}/",
     ]  # fmt: skip
     tests = Path(__file__).parent.parent
     path = os.pathsep.join([str(tests), *sys.path])

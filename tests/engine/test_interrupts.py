@@ -125,11 +125,15 @@ def may_be_interrupted(file_name, line_number):
     """Whether an exception raised by a trace function behaves there as one raised by a signal handler.
 
     It does not at a ``with``, ``try`` or ``finally`` (a lock would be taken and never released), nor at the first line
-    inside of them: the interpreter takes it for the line before.
+    inside of them: the interpreter takes it for the line before. And a lock must be released somewhere.
     """
     text = linecache.getline(file_name, line_number).strip()
     before = linecache.getline(file_name, line_number - 1).strip()
-    return not text.startswith(("with ", "try:", "finally:")) and not before.startswith(("with ", "try:", "finally:"))
+    return (
+        not text.startswith(("with ", "try:", "finally:"))
+        and ".release" not in text
+        and not before.startswith(("with ", "try:", "finally:"))
+    )
 
 
 def interrupt_at_line(number, folders):

@@ -172,6 +172,8 @@ def test_ctrl_c_in_a_process_of_its_own_ends_it_quietly(tmp_path):
     reading = subprocess.Popen(
         [sys.executable, "-m", "sessiondb_tools", "import", "-", "--db", str(tmp_path / "x.json")],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # Whoever runs the tests in the background may have made SIGINT ignored, which children inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert reading.stdin is not None
     with reading:
