@@ -27,7 +27,8 @@ from .errors import BackendError, ClosedError, FencedError, SessionDBError, Stor
 from .files import Files
 from .memtable import Memtable
 from .views import Triple, Views
-from .wal.log import AppendLog, NoLog
+from .wal.log import AppendLog
+from .wal.no_log import NoLog
 from .wal.verdict import segment_names
 
 __all__ = ["Checkpointer", "Pacer"]

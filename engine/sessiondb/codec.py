@@ -14,7 +14,6 @@ accept, and what was accepted can be read back:
 from __future__ import annotations
 
 import dataclasses
-import re
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
@@ -23,6 +22,17 @@ import msgspec
 
 from .backend import TableKind
 from .errors import TransactionTooLargeError, UsageError, ValidationError
+from .paths import (
+    Attributes,
+    children,
+    compares_by_identity,
+    find_path,
+    first_difference,
+    has_surrogate,
+    nesting_depth,
+    show,
+    split_message,
+)
 
 __all__ = [
     "KEY_BYTES_MAX",
@@ -43,7 +53,6 @@ EncHook = Callable[[Any], Any]
 DecHook = Callable[[type, Any], Any]
 
 T = TypeVar("T")
-_PATH = re.compile(r" - at `(\$[^`]*)`$")
 
 
 def check_key(table: str, key: object) -> str:
@@ -156,7 +165,7 @@ class RecordCodec(Generic[T]):
         try:
             return self._decode(image)  # type: ignore[no-any-return]
         except msgspec.DecodeError as error:
-            problem, path = _split(str(error))
+            problem, path = split_message(str(error))
             raise ValidationError(
                 f"the stored record is no {_name(self.type)}: {problem}", table=self.table, key=key, path=path
             ) from error
@@ -249,7 +258,7 @@ class RecordCodec(Generic[T]):
     def _check_patched(
         self, key: str, record: Any, patched: bytes, changes: Mapping[str, Any], names: dict[str, str]
     ) -> None:
-        stored: Mapping[str, Any] = record if isinstance(record, Mapping) else _Attributes(record)
+        stored: Mapping[str, Any] = record if isinstance(record, Mapping) else Attributes(record)
         again = None
         for field, value in changes.items():
             if value is msgspec.UNSET:
@@ -257,7 +266,7 @@ class RecordCodec(Generic[T]):
             found = stored[field]
             if found == value:
                 continue
-            if type(found) is not type(value) or not _compares_by_identity(value):
+            if type(found) is not type(value) or not compares_by_identity(value):
                 raise self._changed(key, value, found, f"$.{field}")
             again = again or _decode_document(patched)
             if self._encode(found) != bytes(again[names[field]]):
@@ -265,7 +274,7 @@ class RecordCodec(Generic[T]):
 
     def _same_by_bytes(self, record: T, decoded: T, image: bytes) -> bool:
         """For types that do not say what equal is: the same bytes are the same record."""
-        return type(record) is type(decoded) and _compares_by_identity(record) and self._encode(decoded) == image
+        return type(record) is type(decoded) and compares_by_identity(record) and self._encode(decoded) == image
 
     def _check_id(self, key: str, record: T) -> None:
         if self.key_of(record) != key:
@@ -277,7 +286,7 @@ class RecordCodec(Generic[T]):
     def _check_image(self, key: str, image: bytes) -> None:
         if len(image) > RECORD_BYTES_MAX:
             raise self._too_large(key, len(image))
-        if image.count(b"[") + image.count(b"{") > DEPTH_MAX and _depth(image) > DEPTH_MAX:
+        if image.count(b"[") + image.count(b"{") > DEPTH_MAX and nesting_depth(image) > DEPTH_MAX:
             raise ValidationError(f"the record is nested more than {DEPTH_MAX} levels deep", table=self.table, key=key)
 
     def _too_large(self, key: str, size: int) -> TransactionTooLargeError:
@@ -288,22 +297,22 @@ class RecordCodec(Generic[T]):
 
     def _refused(self, key: str, record: object, error: Exception) -> Exception:
         if isinstance(error, OverflowError):
-            path = _find(record, "$", lambda value: isinstance(value, int) and not -(2**63) <= value < 2**64)
+            path = find_path(record, "$", lambda value: isinstance(value, int) and not -(2**63) <= value < 2**64)
             return ValidationError("an integer does not fit in 64 bits", table=self.table, key=key, path=path or "$")
         if isinstance(error, UnicodeEncodeError):
-            path = _find(record, "$", _has_surrogate)
+            path = find_path(record, "$", has_surrogate)
             return ValidationError("text holds a lone surrogate", table=self.table, key=key, path=path or "$")
         if isinstance(error, RecursionError):
             return ValidationError("the record is nested too deeply", table=self.table, key=key)
         if isinstance(error, (msgspec.MsgspecError, TypeError, ValueError)):
-            problem, path = _split(str(error))
+            problem, path = split_message(str(error))
             if path == "$" and not isinstance(error, msgspec.MsgspecError):
-                path = _find(record, "$", self._is_unencodable) or "$"
+                path = find_path(record, "$", self._is_unencodable) or "$"
             return ValidationError(problem, table=self.table, key=key, path=path)
         return error
 
     def _is_unencodable(self, value: object) -> bool:
-        if _children(value, "$"):
+        if children(value, "$"):
             return False  # what is inside it is looked at by itself
         try:
             self._encode(value)
@@ -312,9 +321,9 @@ class RecordCodec(Generic[T]):
         return False
 
     def _changed(self, key: str, record: object, decoded: object, path: str = "$") -> ValidationError:
-        where, before, after = _difference(record, decoded, path)
+        where, before, after = first_difference(record, decoded, path)
         return ValidationError(
-            f"{_show(before)} cannot be stored: it would come back as {_show(after)}",
+            f"{show(before)} cannot be stored: it would come back as {show(after)}",
             table=self.table, key=key, path=where,
         )  # fmt: skip
 
@@ -349,97 +358,3 @@ def _tag_field(type: Any) -> str | None:
 
 def _name(type: Any) -> str:
     return getattr(type, "__name__", None) or str(type)
-
-
-def _compares_by_identity(value: object) -> bool:
-    if isinstance(value, msgspec.Struct):
-        return not value.__struct_config__.eq
-    return type(value).__eq__ is object.__eq__
-
-
-def _split(message: str) -> tuple[str, str]:
-    match = _PATH.search(message)
-    return (message, "$") if match is None else (message[: match.start()], match[1])
-
-
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
-
-
-def _depth(image: bytes) -> int:
-    """How deeply compact JSON is nested."""
-    depth = deepest = 0
-    for byte in _STRING.sub(b"", image):
-        if byte in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"]}":
-            depth -= 1
-    return deepest
-
-
-def _show(value: object) -> str:
-    text = f"{value!r} ({type(value).__name__})"
-    return text if len(text) <= 120 else f"{text[:100]}... ({type(value).__name__})"
-
-
-def _has_surrogate(value: object) -> bool:
-    return isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value)
-
-
-class _Attributes(Mapping[str, Any]):
-    """A record's attributes as a mapping."""
-
-    def __init__(self, record: object):
-        self._record = record
-
-    def __getitem__(self, name: str) -> Any:
-        return getattr(self._record, name)
-
-    def __iter__(self) -> typing.Iterator[str]:
-        return iter(_attribute_names(self._record))
-
-    def __len__(self) -> int:
-        return len(_attribute_names(self._record))
-
-
-def _attribute_names(record: object) -> tuple[str, ...]:
-    if isinstance(record, msgspec.Struct):
-        return record.__struct_fields__
-    if dataclasses.is_dataclass(record) and not isinstance(record, type):
-        return tuple(field.name for field in dataclasses.fields(record))
-    return ()
-
-
-def _children(value: object, path: str) -> list[tuple[Any, object, str]]:
-    if isinstance(value, Mapping):
-        return [(name, child, f"{path}.{name}") for name, child in value.items()]
-    if isinstance(value, (list, tuple)):
-        return [(index, child, f"{path}[{index}]") for index, child in enumerate(value)]
-    return [(name, getattr(value, name), f"{path}.{name}") for name in _attribute_names(value)]
-
-
-def _find(value: object, path: str, wanted: Callable[[object], bool], depth: int = 0) -> str | None:
-    """The path to the first value that is wanted, keys of dicts included."""
-    if wanted(value):
-        return path
-    if depth > 200:
-        return None
-    for name, child, where in _children(value, path):
-        if wanted(name):
-            return where
-        found = _find(child, where, wanted, depth + 1)
-        if found is not None:
-            return found
-    return None
-
-
-def _difference(before: object, after: object, path: str, depth: int = 0) -> tuple[str, object, object]:
-    """The innermost place where two values differ."""
-    if depth < 200 and type(before) is type(after):
-        others = {name: child for name, child, _ in _children(after, path)}
-        mine = _children(before, path)
-        if [name for name, _, _ in mine] == list(others):
-            for name, child, where in mine:
-                if child != others[name]:
-                    return _difference(child, others[name], where, depth + 1)
-    return path, before, after

@@ -17,7 +17,8 @@ from .errors import ConflictError, StoreFailedError, TransactionTooLargeError, U
 from .memtable import Memtable
 from .views import Triple, Views
 from .wal.format import PAYLOAD_BYTES_MAX
-from .wal.log import AppendLog, NoLog
+from .wal.log import AppendLog
+from .wal.no_log import NoLog
 from .wal.operations import Operation, decode_operations, encode_operations
 
 __all__ = ["Committer", "RefusingCommitter"]

@@ -6,7 +6,7 @@ from collections.abc import ItemsView, Iterator, ValuesView
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from .table import Table
+    from .reading import TableReader
 
 __all__ = ["TableItems", "TableValues"]
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 class TableItems(ItemsView[str, T]):
     """(key, record) pairs in key order; each iteration sees the table as it is when it begins."""
 
-    def __init__(self, table: Table[T]):
+    def __init__(self, table: TableReader[T]):
         super().__init__(table)
         self._table = table
 
@@ -27,7 +27,7 @@ class TableItems(ItemsView[str, T]):
 class TableValues(ValuesView[T]):
     """Records in key order; each iteration sees the table as it is when it begins."""
 
-    def __init__(self, table: Table[T]):
+    def __init__(self, table: TableReader[T]):
         super().__init__(table)
         self._table = table
 

@@ -35,9 +35,10 @@ from .wal.format import (
     decode_segment_header,
 )
 from .wal.head import Head, newest_slot, read_head
-from .wal.log import AppendLog, LogTail, SegmentSyncError, create_segment
+from .wal.log import AppendLog, LogTail
 from .wal.operations import Operation, decode_operations
 from .wal.reader import Frame
+from .wal.segment import SegmentSyncError, create_segment
 from .wal.verdict import LogContents, read_log
 
 __all__ = ["Recovered", "recover", "replay_frame", "survey"]

@@ -19,7 +19,8 @@ from .memtable import Memtable
 from .recovery import make_report, recover, survey, torn_report
 from .stats import RecoveryReport, Stats
 from .views import Triple, View, Views
-from .wal.log import AppendLog, NoLog
+from .wal.log import AppendLog
+from .wal.no_log import NoLog
 from .wal.verdict import segment_names
 
 __all__ = ["Store"]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from .backend import Position
 from .codec import RecordCodec, check_key
 from .commit import Committer, RefusingCommitter
 from .config import SyncLevel
 from .errors import ConflictError, DuplicateKeyError, UsageError, ValidationError
-from .mapping import TableItems, TableValues
+from .reading import TableReader, check_bounds, prefix_stop
 from .store import Store
-from .views import View, Views
+from .views import Views
 from .wal.operations import Delete, Operation, Put, PutBytes
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _MISSING: Any = object()
 ATTEMPTS_MAX = 1_000
 
 
-class Table(MutableMapping[str, T], Generic[T]):
+class Table(TableReader[T], MutableMapping[str, T]):
     """A named set of records of one type, keyed by `str`, in the order of the keys' UTF-8 bytes.
 
     Every change is one transaction: all of it happens or none, and with the sync level ``always`` it is on disk
@@ -41,20 +41,13 @@ class Table(MutableMapping[str, T], Generic[T]):
     """
 
     def __init__(self, store: Store, name: str, codec: RecordCodec[T], owner: Database | None = None):
-        self.name = name
+        super().__init__(store.views, name, codec)
         self._store = store
-        self._views = store.views
         self._committer: Committer | RefusingCommitter = store.committer
         if store.options.read_only:
             self._committer = RefusingCommitter(store.must_be_writable)
-        self._codec = codec
         self._put_operation: builtins.type[Put | PutBytes] = PutBytes if codec.kind == "bytes" else Put
         self._owner = owner
-
-    @property
-    def type(self) -> Any:
-        """The records' type, `typing.Any` for any JSON value."""
-        return self._codec.type
 
     @property
     def database(self) -> Database:
@@ -68,33 +61,6 @@ class Table(MutableMapping[str, T], Generic[T]):
         return self._owner
 
     # ---- one record
-
-    def __getitem__(self, key: str) -> T:
-        image = self._views.get(self.name, key) if key.__class__ is str else self._get_odd(key)
-        if image is None:
-            raise KeyError(key)
-        return self._codec.decode(key, image)
-
-    @overload
-    def get(self, key: str, /) -> T | None: ...
-    @overload
-    def get(self, key: str, /, default: T) -> T: ...
-    @overload
-    def get(self, key: str, /, default: D) -> T | D: ...
-    def get(self, key: str, /, default: Any = None) -> Any:
-        """The record, or `default` when there is none.
-
-        Raises:
-            ValidationError: the stored record does not fit the table's type.
-        """
-        image = self._views.get(self.name, key) if key.__class__ is str else self._get_odd(key)
-        return default if image is None else self._codec.decode(key, image)
-
-    def _get_odd(self, key: object) -> bytes | None:
-        return self._views.get(self.name, check_key(self.name, key))
-
-    def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and self._views.get(self.name, str.__str__(key)) is not None
 
     def put(self, key: str, record: T, *, sync: SyncLevel | None = None) -> Position:
         """Store the record, replacing what was there.
@@ -274,13 +240,6 @@ class Table(MutableMapping[str, T], Generic[T]):
 
     # ---- many records
 
-    def get_many(self, keys: Iterable[str]) -> dict[str, T]:
-        """Those of the records that exist, all as of one moment, in the order of `keys`."""
-        wanted = self._check_keys(keys)
-        with self._pin() as view:
-            images = view.get_many(self.name, wanted)
-        return {key: self._codec.decode(key, image) for key, image in images.items()}
-
     def put_many(
         self, records: Mapping[str, T] | Iterable[tuple[str, T]], *, sync: SyncLevel | None = None
     ) -> Position:
@@ -328,8 +287,8 @@ class Table(MutableMapping[str, T], Generic[T]):
         Returns:
             How many there were.
         """
-        _check_bounds(prefix=prefix)
-        stop = _prefix_stop(prefix)
+        check_bounds(prefix=prefix)
+        stop = prefix_stop(prefix)
         for _ in range(ATTEMPTS_MAX):
             with self._pin() as view:
                 keys = [key for key, _ in view.scan(self.name, prefix or None, stop)]
@@ -351,75 +310,6 @@ class Table(MutableMapping[str, T], Generic[T]):
     def clear(self) -> None:
         """Delete every record, in one transaction; the table stays."""
         self.delete_prefix("")
-
-    # ---- ranges
-
-    def scan(
-        self,
-        prefix: str = "",
-        *,
-        start: str | None = None,
-        stop: str | None = None,
-        reverse: bool = False,
-        limit: int | None = None,
-    ) -> Iterator[tuple[str, T]]:
-        """(key, record) pairs in key order, all as of the moment of the call.
-
-        Args:
-            prefix: only keys that begin with it.
-            start: only keys at or above it.
-            stop: only keys below it.
-            reverse: from the last to the first.
-            limit: at most so many pairs.
-        """
-        _check_bounds(prefix=prefix, start="" if start is None else start, stop="" if stop is None else stop)
-        if limit is not None and (not isinstance(limit, int) or limit < 0):
-            raise UsageError(f"limit is {limit!r}; it must be a whole number of at least 0")
-        decode = self._codec.decode
-        return ((key, decode(key, image)) for key, image in self._images(prefix, start, stop, reverse, limit))
-
-    def _images(
-        self, prefix: str, start: str | None, stop: str | None, reverse: bool, limit: int | None
-    ) -> Iterator[tuple[str, bytes]]:
-        view = self._pin()  # now, not when the first pair is asked for
-        bounds = [bound for bound in (prefix or None, start) if bound is not None]
-        low = max(bounds, default=None)
-        bounds = [bound for bound in (_prefix_stop(prefix), stop) if bound is not None]
-        high = min(bounds, default=None)
-
-        def images() -> Iterator[tuple[str, bytes]]:
-            with view:
-                for number, pair in enumerate(view.scan(self.name, low, high, reverse=reverse)):
-                    if number == limit:
-                        return
-                    yield pair
-
-        return images() if limit != 0 else iter(())
-
-    def count(self, prefix: str = "") -> int:
-        """The number of records, or of those whose key begins with `prefix`."""
-        _check_bounds(prefix=prefix)
-        with self._pin() as view:
-            if not prefix:
-                return view.count(self.name)
-            return sum(1 for _ in view.scan(self.name, prefix, _prefix_stop(prefix)))
-
-    def __len__(self) -> int:
-        return self.count()
-
-    def __iter__(self) -> Iterator[str]:
-        return (key for key, _ in self._images("", None, None, False, None))
-
-    def __reversed__(self) -> Iterator[str]:
-        return (key for key, _ in self._images("", None, None, True, None))
-
-    def items(self) -> ItemsView[str, T]:
-        """(key, record) pairs in key order."""
-        return TableItems(self)
-
-    def values(self) -> ValuesView[T]:
-        """Records in key order."""
-        return TableValues(self)
 
     # ---- the five-line start
 
@@ -445,16 +335,6 @@ class Table(MutableMapping[str, T], Generic[T]):
         """The database was closed: every later call says so, without a check in any of them."""
         self._views = Views.closed(reason)
         self._committer = RefusingCommitter(lambda: self._views.triple)
-
-    def _check_keys(self, keys: Iterable[str]) -> list[str]:
-        if isinstance(keys, (str, bytes)):
-            raise UsageError(
-                f"keys are several: pass a list, as in [{keys!r}], or each character would be taken for one"
-            )
-        return [check_key(self.name, key) for key in keys]
-
-    def _pin(self) -> View:
-        return self._views.pin()
 
     def _image(self, key: str) -> bytes:
         image = self._views.get(self.name, key)
@@ -483,26 +363,7 @@ class Table(MutableMapping[str, T], Generic[T]):
         raise _too_many_conflicts(self.name)
 
 
-def _check_bounds(**bounds: object) -> None:
-    """A prefix that is no text must not be taken for none: ``delete_prefix(None)`` would delete everything."""
-    for name, value in bounds.items():
-        if not isinstance(value, str):
-            raise UsageError(f"{name} is {value!r}; it must be a str")
-
-
 def _too_many_conflicts(table: str) -> ConflictError:
     return ConflictError(
         f"table {table!r}: others changed the same records {ATTEMPTS_MAX} times in a row; next: try again later"
     )
-
-
-def _prefix_stop(prefix: str) -> str | None:
-    """The first key behind all that begin with `prefix`; ``None`` when there is none."""
-    while prefix:
-        code = ord(prefix[-1]) + 1
-        if code == 0xD800:
-            code = 0xE000  # surrogates are no characters
-        if code <= 0x10FFFF:
-            return prefix[:-1] + chr(code)
-        prefix = prefix[:-1]
-    return None

@@ -26,7 +26,7 @@ from sessiondb.errors import (
 
 from .disk import FOLDER, SimulatedDisk
 from .oracle import FOLDER_PATH, STORE_PATH, History, Tables, deterministic, recover_once
-from .workloads import Session
+from .session import Session
 
 __all__ = ["STORES", "Damage", "Store", "damage_at", "judge", "places", "prepare"]
 

@@ -8,17 +8,22 @@ difference to a power cut, so syncs are left out, which makes it fast.
 from __future__ import annotations
 
 import os
+import shutil
 import weakref
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+import sessiondb
 from sessiondb.files import Bytes, File, Files, Mapping
 
 from .disk import Op
-from .oracle import History
+from .oracle import HUGE, History, deterministic, forget_everything, read_tables
+from .session import Session
+from .workloads import WORKLOADS
 
-__all__ = ["DyingFiles", "Moment", "read_announcements"]
+__all__ = ["KILLED", "DyingFiles", "Moment", "count_operations", "kill_at", "kill_everywhere", "read_announcements"]
 
 Moment = Literal["before", "half", "after"]
 
@@ -173,3 +178,71 @@ def _split(data: bytes) -> list[tuple[str, Any]]:
         messages.append(msgspec.msgpack.decode(data[4 : 4 + length]))
         data = data[4 + length :]
     return messages
+
+
+KILLED = [
+    "first_creation", "append_always", "append_never", "append_mixed", "transactions", "group_commit", "checkpoint",
+    "checkpoint_of_undurable", "checkpoints", "growth", "close", "clean_open", "drop_table", "close_and_reopen",
+]  # fmt: skip
+"""Workloads that need nothing of a simulated disk."""
+
+
+def run_child(name: str, folder: Path, fatal: int, moment: Moment) -> tuple[int, bytes]:
+    """Fork, run the workload there until it dies; returns the exit status and what it announced."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.close(reading)
+            with deterministic(1):
+                WORKLOADS[name](Session(1, DyingFiles(writing, fatal, moment), str(folder / "store.json")))
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writing)
+    parts = []
+    while part := os.read(reading, 1 << 16):
+        parts.append(part)
+    os.close(reading)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), b"".join(parts)
+
+
+def count_operations(name: str, folder: Path) -> int:
+    """How many file operations the workload makes when nothing stops it."""
+    files = DyingFiles()
+    with deterministic(1):
+        session = Session(1, files, str(folder / "store.json"))
+        WORKLOADS[name](session)
+        session.kill()
+    shutil.rmtree(folder)
+    return files.count
+
+
+def kill_at(name: str, folder: Path, fatal: int, moment: Moment) -> bool:
+    """Kill the workload there, then look; False when it never came to that."""
+    folder.mkdir()
+    status, announced = run_child(name, folder, fatal, moment)
+    assert status in (0, 9), f"{name}: the child failed at operation {fatal} ({moment})"
+    history = read_announcements(announced)
+    where = f"{name}, {moment} operation {fatal}"
+    for attempt in ("first", "second"):
+        files = DyingFiles()
+        with deterministic(2):
+            db = sessiondb.open(folder / "store.json", files=files, lock_timeout=0.0, checkpoint_bytes=HUGE)
+            lsn, tables = db.position().lsn, read_tables(db._open)
+            files.kill()
+            forget_everything()
+        assert history.returned <= lsn <= history.issued, f"{where}: LSN {lsn} after the {attempt} recovery"
+        assert tables == history.states[lsn], f"{where}: wrong state at LSN {lsn} after the {attempt} recovery"
+    shutil.rmtree(folder)
+    return status == 9
+
+
+def kill_everywhere(name: str, folder: str) -> int:
+    """Kill the workload before and after each operation, and in the middle of each write; returns how often."""
+    base = Path(folder)
+    (base / "count").mkdir(parents=True)
+    count = count_operations(name, base / "count")
+    moments: tuple[Moment, ...] = ("before", "half", "after")
+    return sum(kill_at(name, base / "store", fatal, moment) for fatal in range(count) for moment in moments)

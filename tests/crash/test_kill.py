@@ -7,78 +7,19 @@ stubbed. And a busy process with threads and background checkpoints is killed fo
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import sessiondb
-from crash.killing import DyingFiles, Moment, read_announcements
-from crash.oracle import HUGE, deterministic, forget_everything, read_tables
-from crash.workloads import WORKLOADS, Session
-
-KILLED = [
-    "first_creation", "append_always", "append_never", "append_mixed", "transactions", "group_commit", "checkpoint",
-    "checkpoint_of_undurable", "checkpoints", "growth", "close", "clean_open", "drop_table", "close_and_reopen",
-]  # fmt: skip
-"""Workloads that need nothing of a simulated disk."""
-
-
-def run_child(name: str, folder: Path, fatal: int, moment: Moment) -> tuple[int, bytes]:
-    """Fork, run the workload there until it dies; returns the exit status and what it announced."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            os.close(reading)
-            with deterministic(1):
-                WORKLOADS[name](Session(1, DyingFiles(writing, fatal, moment), str(folder / "store.json")))
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(writing)
-    parts = []
-    while part := os.read(reading, 1 << 16):
-        parts.append(part)
-    os.close(reading)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), b"".join(parts)
-
-
-def count_operations(name: str, folder: Path) -> int:
-    """How many file operations the workload makes when nothing stops it."""
-    files = DyingFiles()
-    with deterministic(1):
-        session = Session(1, files, str(folder / "store.json"))
-        WORKLOADS[name](session)
-        session.kill()
-    shutil.rmtree(folder)
-    return files.count
-
-
-def kill_at(name: str, folder: Path, fatal: int, moment: Moment) -> bool:
-    """Kill the workload there, then look; False when it never came to that."""
-    folder.mkdir()
-    status, announced = run_child(name, folder, fatal, moment)
-    assert status in (0, 9), f"{name}: the child failed at operation {fatal} ({moment})"
-    history = read_announcements(announced)
-    where = f"{name}, {moment} operation {fatal}"
-    for attempt in ("first", "second"):
-        files = DyingFiles()
-        with deterministic(2):
-            db = sessiondb.open(folder / "store.json", files=files, lock_timeout=0.0, checkpoint_bytes=HUGE)
-            lsn, tables = db.position().lsn, read_tables(db._open)
-            files.kill()
-            forget_everything()
-        assert history.returned <= lsn <= history.issued, f"{where}: LSN {lsn} after the {attempt} recovery"
-        assert tables == history.states[lsn], f"{where}: wrong state at LSN {lsn} after the {attempt} recovery"
-    shutil.rmtree(folder)
-    return status == 9
+from crash.killing import KILLED, Moment, count_operations, kill_at, kill_everywhere
 
 
 @pytest.mark.parametrize("name", KILLED)
@@ -97,13 +38,10 @@ def test_a_kill_at_every_operation_loses_nothing_that_had_returned(
     fast_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Before and after each operation, and in the middle of each write: at least 2,000 kills."""
-    kills = 0
-    moments: tuple[Moment, ...] = ("before", "half", "after")
-    for name in KILLED:
-        (fast_folder / "count").mkdir()
-        for fatal in range(count_operations(name, fast_folder / "count")):
-            for moment in moments:
-                kills += kill_at(name, fast_folder / "store", fatal, moment)
+    jobs = [(name, str(fast_folder / name)) for name in KILLED]
+    # Workers of their own: the fork of a process with little memory is quick.
+    with ProcessPoolExecutor(min(os.cpu_count() or 1, 8), mp_context=multiprocessing.get_context("spawn")) as pool:
+        kills = sum(pool.map(kill_everywhere, *zip(*jobs, strict=True)))
     with capsys.disabled():
         print(f"\nkills at file operations: {kills}, in {len(KILLED)} workloads, 0 violations")
     assert kills >= 2_000

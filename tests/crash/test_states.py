@@ -14,9 +14,10 @@ import pytest
 
 from crash.disk import HALF, SimulatedDisk
 from crash.oracle import Oracle, deterministic, open_quietly, read_tables, recover_once
+from crash.session import drop_unsynced
 from crash.simulate import Job, rounds, run_job, simulate
 from crash.states import Replay, possible_disks
-from crash.workloads import WORKLOADS, drop_unsynced, run_workload
+from crash.workloads import WORKLOADS, run_workload
 
 STATES = int(os.environ.get("SESSIONDB_TEST_STATES", "50000"))
 

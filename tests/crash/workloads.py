@@ -1,31 +1,25 @@
 """What the store is doing when the power goes: the workloads of the crash kit.
 
-A workload drives the public API through a `Session`, which announces to the simulated disk what is handed to the
-engine and what the engine has acknowledged. Each is a function of a session, registered by its name; the session's
-random numbers choose keys, sizes and orders, so one workload with many seeds is many workloads.
+Each is a function of a `Session`, registered by its name. The session's random numbers choose keys, sizes and orders,
+so one workload with many seeds is many workloads.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import os
-from collections.abc import Callable, Iterator, Mapping
-from random import Random
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-import sessiondb
 from sessiondb.errors import DurabilityUnknownError, StoreFailedError
-from sessiondb.store import Store
 from sessiondb.wal.operations import Delete, Put
 
-from .disk import HALF, Op, SimulatedDisk
-from .oracle import HUGE, STORE_PATH, History, Tables, forget_everything
-from .states import Replay, possible_disks
+from .disk import HALF
+from .session import Session
 
-__all__ = ["WORKLOADS", "Session", "run_workload"]
+__all__ = ["WORKLOADS", "run_workload"]
 
 Workload = Callable[["Session"], None]
 WORKLOADS: dict[str, Workload] = {}
@@ -36,226 +30,6 @@ def workload(function: Workload) -> Workload:
     """Register a workload."""
     WORKLOADS[function.__name__] = function
     return function
-
-
-class Killed(BaseException):
-    """The process is dead; only the test lives on."""
-
-
-class Session:
-    """A program that uses the store, and the machine that it runs on.
-
-    Args:
-        seed: of the random numbers.
-        disk: what it runs on; a real file system that can `kill`, `record` and `settle` does for most workloads.
-        path: where the store is.
-    """
-
-    def __init__(self, seed: int, disk: Any = None, path: str = STORE_PATH):
-        self.rng = Random(seed)
-        self.disk = disk or SimulatedDisk()
-        self.disks: list[SimulatedDisk] = [self.disk]
-        """Every disk with a record to check."""
-        self.path = path
-        self.history = History()
-        self.db: sessiondb.Database | None = None
-
-    # ---- announcements
-
-    def _announce(self, kind: str, what: Any) -> None:
-        op = Op(kind, "", data=what)
-        self.disk.record(op)
-        self.history.apply(op)
-
-    @property
-    def store(self) -> Store:
-        """The engine that is open."""
-        assert self.db is not None
-        return self.db._open
-
-    @property
-    def tables(self) -> Tables:
-        """What the store must hold now."""
-        return self.history.states[self.store.views.visible_lsn]
-
-    def open(self, **options: Any) -> sessiondb.Database:
-        """Open the store; nothing happens in the background."""
-        self.db = sessiondb.open(
-            self.path, files=self.disk, lock_timeout=0.0, checkpoint_bytes=HUGE, checkpoint_records=HUGE,
-            checkpoint_age_s=1e9, **options,
-        )  # fmt: skip
-        self._announce("opened", self.store.views.visible_lsn)
-        return self.db
-
-    def settle(self) -> None:
-        """A long time passes: all that was written is on disk. What follows is recorded anew."""
-        self.disk.settle(self.history.copy())
-
-    # ---- changes
-
-    def change(self, operations: list[Any], call: Callable[[], object], *, durable: bool) -> None:
-        """Make a change through `call`, which is one transaction of `operations`."""
-        lsn = self.store.views.visible_lsn + 1
-        self._announce("issued", (lsn, _after(self.tables, operations)))
-        call()
-        assert self.store.views.visible_lsn >= lsn  # more, when somebody else came in between
-        self._announce("ack" if durable else "returned", lsn)
-
-    def put(self, table: str, key: str, record: Any, sync: Any = None) -> None:
-        """Put one record."""
-        assert self.db is not None
-        handle = self.db.table(table)
-        level = sync or self.store.options.sync
-        self.change(
-            [Put(table, key, msgspec.json.encode(record))],
-            lambda: handle.put(key, record, sync=sync),
-            durable=level == "always",
-        )
-
-    def put_many(self, table: str, records: Mapping[str, Any], sync: Any = None) -> None:
-        """Put several records in one transaction."""
-        assert self.db is not None
-        handle = self.db.table(table)
-        level = sync or self.store.options.sync
-        self.change(
-            [Put(table, key, msgspec.json.encode(record)) for key, record in records.items()],
-            lambda: handle.put_many(records, sync=sync),
-            durable=level == "always",
-        )
-
-    def delete(self, table: str, key: str) -> None:
-        """Delete one record."""
-        assert self.db is not None
-        handle = self.db.table(table)
-        self.change([Delete(table, key)], lambda: handle.pop(key), durable=self.store.options.sync == "always")
-
-    def drop(self, table: str) -> None:
-        """Drop a table."""
-        db = self.db
-        assert db is not None
-        if table not in self.tables:
-            return
-        lsn = self.store.views.visible_lsn + 1
-        tables = {name: rows for name, rows in self.tables.items() if name != table}
-        self._announce("issued", (lsn, tables))
-        assert db.drop(table)
-        self._announce("ack" if self.store.options.sync == "always" else "returned", lsn)
-
-    def some_puts(self, count: int, sync: Any = None, size_max: int = 120) -> None:
-        """Put records with random keys and sizes."""
-        for _ in range(count):
-            self.put("t", f"k{self.rng.randrange(5)}", self.record(size_max), sync)
-
-    def record(self, size_max: int = 120) -> dict[str, Any]:
-        """A record that is like no other."""
-        size = self.rng.randrange(1, size_max)
-        return {"n": self.rng.randrange(1 << 30), "text": self.rng.choice("abcdefgh") * size}
-
-    def sync(self) -> None:
-        """Make everything durable."""
-        assert self.db is not None
-        self._announce("ack", self.db.sync().lsn)
-
-    def checkpoint(self) -> None:
-        """Move everything into the backend; that makes it durable."""
-        assert self.db is not None
-        lsn = self.store.views.visible_lsn
-        self.db.checkpoint()
-        self._announce("ack", lsn)
-
-    # ---- ends
-
-    def close(self) -> None:
-        """Close cleanly; that makes everything durable."""
-        assert self.db is not None
-        lsn = self.store.views.visible_lsn
-        self.db.close()
-        self.db = None
-        self._announce("ack", lsn)
-
-    def kill(self) -> None:
-        """The process dies; the machine runs on."""
-        self._stop_threads()
-        self.disk.kill()
-        forget_everything()
-        self.db = None
-
-    def power_cut(self) -> None:
-        """The power goes now, and the machine comes up with one of the possible disks."""
-        assert self.disk.log is not None
-        replay = Replay.before(self.disk)
-        for op in self.disk.log:
-            replay.apply(op)
-        states = list(possible_disks(replay, self.rng, 20))
-        self.kill()
-        self.disk = self.rng.choice(states).disk()
-        self.disks.append(self.disk)
-        self.settle()
-
-    def _stop_threads(self) -> None:
-        if self.db is not None and self.db._store is not None:
-            if self.store._syncer is not None:
-                self.store._syncer.stop()
-            self.store.checkpointer.stop()
-
-    # ---- faults
-
-    @contextlib.contextmanager
-    def killed_after(self, operations: int, kinds: tuple[str, ...] = ()) -> Iterator[None]:
-        """The process dies before so many operations (of these kinds) are done, or at the end of the block."""
-        disk, left, life = self.disk, operations, self.disk.life
-
-        def hook(kind: str, path: str) -> object:
-            nonlocal left
-            left -= not kinds or kind in kinds
-            if left < 0:
-                disk.life += 1  # no clean-up of the dead process touches the disk any more
-                raise Killed
-            return None
-
-        disk.hook = hook
-        try:
-            yield
-        except (Killed, Exception) as error:
-            if disk.life == life:
-                raise error from None
-        finally:
-            self.kill()
-
-    def fail_once(self, kind: str, code: int, wish: str = "") -> None:
-        """The next operation of this kind fails."""
-        disk = self.disk
-
-        def hook(found: str, path: str) -> object:
-            if found != kind:
-                return None
-            disk.hook = None
-            if kind in ("fdatasync", "fsync"):
-                drop_unsynced(disk, path)
-            if wish:
-                return wish
-            raise OSError(code, os.strerror(code), path)
-
-        disk.hook = hook
-
-
-def drop_unsynced(disk: SimulatedDisk, path: str) -> None:
-    """A sync of the file fails: what it should have written will never be written, and the cache hides that."""
-    assert disk.log is not None
-    replay = Replay.before(disk)
-    for op in disk.log:
-        replay.apply(op)
-    disk.fail_sync(path, replay.durable_bytes(disk.entries[path]))
-
-
-def _after(tables: Tables, operations: list[Any]) -> Tables:
-    after = {name: dict(rows) for name, rows in tables.items()}
-    for operation in operations:
-        if isinstance(operation, Delete):
-            after[operation.table].pop(operation.key, None)
-        else:
-            after.setdefault(operation.table, {})[operation.key] = operation.image
-    return after
 
 
 def run_workload(name: str, seed: int) -> Session:
@@ -632,3 +406,15 @@ def append_during_checkpoint(session: Session) -> None:
         session.disk.hook = hook
         session.checkpoint()
         session.some_puts(1)
+
+
+@workload
+def bytes_table(session: Session) -> None:
+    """Raw bytes beside JSON, through log and checkpoint."""
+    _opened(session)
+    for _ in range(2):
+        session.put_bytes("b", "blob", session.rng.randbytes(session.rng.randrange(700)))
+        session.put_bytes("b", "empty", b"", "never")
+        session.checkpoint()
+    session.drop("b")
+    session.put_bytes("b", "blob", b"again")

@@ -15,7 +15,6 @@ write is overwritten with zeros, so that nothing stands behind the end; if that 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -33,13 +32,12 @@ from .format import (
     SegmentName,
     decode_segment_header,
     encode_frame,
-    encode_segment_header,
-    is_good_salt,
 )
 from .head import Head
 from .reader import Frame, FrameReader
+from .segment import SegmentSyncError, create_segment
 
-__all__ = ["AppendLog", "LogTail", "NoLog", "SegmentSyncError", "create_segment"]
+__all__ = ["AppendLog", "LogTail"]
 
 GROW_BYTES_MIN = 16 * 1024
 GROW_BYTES_MAX = 256 * 1024
@@ -63,37 +61,6 @@ class LogTail(NamedTuple):
 
 _ZEROS = memoryview(bytes(GROW_BYTES_MAX))
 _new_tail = tuple.__new__  # half the cost of LogTail(...), on the hot path
-
-
-class NoLog:
-    """The log of a database that keeps nothing: it counts LSNs. Everything is as durable as it will ever be."""
-
-    def __init__(self, epoch: int, lsn: int):
-        self.epoch = epoch
-        self.last_lsn = lsn
-        self.durable_lsn = lsn
-        self.syncs = 0
-        self.failure: Exception | None = None
-
-    def append(self, payload: bytes) -> int:
-        """Count."""
-        self.last_lsn = self.durable_lsn = self.last_lsn + 1
-        return self.last_lsn
-
-    def wait_durable(self, lsn: int) -> None:
-        """Nothing to wait for."""
-
-    def take_role(self) -> None:
-        """Nobody syncs."""
-
-    def release_role(self) -> None:
-        """Nobody syncs."""
-
-    def take_back(self) -> None:
-        """Nothing is written."""
-
-    def roll(self) -> None:
-        """There are no segments."""
 
 
 class AppendLog:
@@ -385,46 +352,3 @@ class AppendLog:
             self.head.sync()
         except OSError as error:
             logger.warning("%s: HEAD could not be synced at close: %s", self.folder, error)
-
-
-class SegmentSyncError(Exception):
-    """A new segment could not be made durable; `cause` is the operating system's error."""
-
-    def __init__(self, cause: OSError):
-        super().__init__(str(cause))
-        self.cause = cause
-
-
-def create_segment(files: Files, folder: str, header: SegmentHeader) -> tuple[File, SegmentHeader]:
-    """Make a segment durable, its name included, before anything is written to it.
-
-    The file is exactly the header: a longer one proves that the header was durable.
-
-    Args:
-        files: the file system.
-        folder: the log's folder.
-        header: all fields but `salt` and `crc`, which are chosen here.
-
-    Raises:
-        OSError: the file could not be written; it is removed if that is possible.
-        SegmentSyncError: a sync failed; whether the file survives is unknown.
-    """
-    while not is_good_salt(salt := int.from_bytes(os.urandom(4), "little")):
-        pass
-    data, header = encode_segment_header(header._replace(salt=salt))
-    path = f"{folder}/{header.name}"
-    file = files.open(path, create=True, exclusive=True)
-    try:
-        file.pwrite(data, 0)
-    except OSError:
-        file.close()
-        files.unlink(path)
-        raise
-    try:
-        file.fsync()
-        # Until the folder is synced the file itself can be lost, with every frame in it.
-        files.sync_folder(folder)
-    except OSError as error:
-        file.close()
-        raise SegmentSyncError(error) from error
-    return file, header
