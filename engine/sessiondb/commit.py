@@ -100,15 +100,19 @@ class Committer:
                 "next: split it"
             )
         views, log, limits = self._views, self._log, self._limits
-        active, frozen, _ = views.triple
+        active, frozen, _ = views.current or views.triple
         if frozen is not None or active.bytes >= limits.bytes_max or active.records >= limits.records_max:
             self._make_room(size)  # returns at once unless the log is over its cap
         try:
             with views.append_lock:
                 if views.visible_lsn != log.last_lsn:
                     self._catch_up()
-                active = views.triple.active
-                self._check_kinds(active, operations)
+                active = (views.current or views.triple)[0]
+                tables = active.tables
+                for operation in operations:
+                    layer = tables.get(operation.table)
+                    if layer is None or layer.kind != operation.kind:
+                        self._check_kind(operation)
                 if unchanged is not None and not unchanged():
                     raise ConflictError("a record that was read has changed meanwhile; next: run the transaction again")
                 self._in_flight = operations
@@ -154,18 +158,13 @@ class Committer:
             active.apply(lsn, self._in_flight, views.newest_reader())
             active.last_lsn = views.visible_lsn = lsn
 
-    def _check_kinds(self, active: Memtable, operations: Sequence[Operation]) -> None:
-        for operation in operations:
-            kind = operation.kind
-            if kind is None:
-                continue
-            layer = active.tables.get(operation.table)
-            if layer is None or layer.kind != kind:
-                existing = self._views.newest_kind(operation.table)
-                if existing is not None and existing != kind:
-                    raise UsageError(
-                        f"table {operation.table!r} holds {existing} records, not {kind}; next: use another table"
-                    )
+    def _check_kind(self, operation: Operation) -> None:
+        """The first operation on a table since the last checkpoint, or one of another kind."""
+        existing = None if operation.kind is None else self._views.newest_kind(operation.table)
+        if existing is not None and existing != operation.kind:
+            raise UsageError(
+                f"table {operation.table!r} holds {existing} records, not {operation.kind}; next: use another table"
+            )
 
     def roll_back_to_durable(self) -> None:
         """After a failed sync: serve reads up to the durable LSN, nothing behind it."""

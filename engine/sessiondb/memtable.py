@@ -2,8 +2,7 @@
 
 A memtable is written by one thread at a time (under the append lock) and read by any, without a lock. What a
 reader sees is decided by the LSN it reads at, so entries keep what they replaced for as long as a reader needs
-it: an entry is ``(lsn, image, older)``; ``image`` is the record's bytes, or ``None`` for a deletion; ``older`` is
-the entry before it, or ``None``.
+it (`Entry.older`).
 
 Dropping a table puts a new layer over the old one; readers at an earlier LSN go on in the old layer.
 """
@@ -13,7 +12,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Optional
+
+import msgspec
 
 from .backend import Changes, Pace, TableChanges, TableKind
 from .wal.operations import Delete, Drop, Operation
@@ -23,7 +23,15 @@ __all__ = ["Entry", "Memtable", "TableLayer", "entry_at"]
 SLICE_RECORDS = 1_000
 """Entries handled between two calls of a pace."""
 
-Entry = tuple[int, bytes | None, Optional["Entry"]]
+
+class Entry(msgspec.Struct, gc=False):
+    """One image of one key. Not tracked by the garbage collector: a memtable holds very many, and no cycle."""
+
+    lsn: int
+    image: bytes | None
+    """The record's bytes; ``None`` for a deletion."""
+    older: Entry | None
+    """What it replaced, for as long as a reader needs it."""
 
 
 class TableLayer:
@@ -69,8 +77,8 @@ class TableLayer:
 
 def entry_at(entry: Entry | None, lsn: int) -> Entry | None:
     """The entry that a reader at this LSN sees, or ``None``: look further down."""
-    while entry is not None and entry[0] > lsn:
-        entry = entry[2]
+    while entry is not None and entry.lsn > lsn:
+        entry = entry.older
     return entry
 
 
@@ -117,9 +125,9 @@ class Memtable:
             before = None
             if newest_reader >= 0:
                 before = layer.entries.get(key)
-                if before is not None and before[0] > newest_reader:
-                    before = before[2]  # nobody reads it any more; what it replaced may still be read
-            layer.entries[key] = (lsn, image, before)
+                if before is not None and before.lsn > newest_reader:
+                    before = before.older  # nobody reads it any more; what it replaced may still be read
+            layer.entries[key] = Entry(lsn, image, before)
         self.records += len(operations)
 
     def _drop(self, table: str, lsn: int, newest_reader: int) -> None:
@@ -132,7 +140,7 @@ class Memtable:
         for name, layer in self.tables.items():
             images: dict[str, bytes | None] = {}
             entries = iter(layer.entries.items())
-            while piece := {key: entry[1] for key, entry in islice(entries, SLICE_RECORDS)}:
+            while piece := {key: entry.image for key, entry in islice(entries, SLICE_RECORDS)}:
                 images |= piece
                 pace()
             changes[name] = TableChanges(layer.kind, layer.dropped_lsn > 0, images)

@@ -37,7 +37,8 @@ class Views:
         """Guards the log's end, the active memtable and `visible_lsn`: the append lock."""
         self.visible_lsn = lsn
         """Everything up to here is in the memtables as a whole; moves last."""
-        self._triple: Triple | None = Triple(Memtable(lsn), None, base)
+        self.current: Triple | None = Triple(Memtable(lsn), None, base)
+        """The current triple; ``None`` when the database is closed."""
         self._closed_reason = ""
         self.pins: dict[int, int] = {}
         """View to the LSN it reads at."""
@@ -60,19 +61,19 @@ class Views:
         Raises:
             ClosedError: the database was closed.
         """
-        triple = self._triple
+        triple = self.current
         if triple is None:
             raise ClosedError(self._closed_reason)
         return triple
 
     def install(self, triple: Triple) -> None:
         """Make this the current triple."""
-        self._triple = triple
+        self.current = triple
 
     def close(self, reason: str) -> None:
         """No read begins after this."""
         self._closed_reason = reason
-        self._triple = None
+        self.current = None
 
     def newest_reader(self) -> int:
         """The highest LSN that a pinned view reads at; -1 when there is none. Under the append lock."""
@@ -80,15 +81,15 @@ class Views:
 
     def get(self, table: str, key: str) -> bytes | None:
         """The newest visible image of one key."""
-        active, frozen, base = self._triple or self.triple
+        active, frozen, base = self.current or self.triple
         layer = active.tables.get(table)
         if layer is not None:
             entry = layer.entries.get(key)
             if entry is not None:
-                if entry[0] > self.visible_lsn:
+                if entry.lsn > self.visible_lsn:
                     self.settle()
                     return self.get(table, key)
-                return entry[1]
+                return entry.image
             if layer.dropped_lsn:
                 if layer.dropped_lsn <= self.visible_lsn:
                     return None
@@ -99,7 +100,7 @@ class Views:
             if layer is not None:
                 entry = layer.entries.get(key)
                 if entry is not None:
-                    return entry[1]
+                    return entry.image
                 if layer.dropped_lsn:
                     return None
         return base.get(table, key)
@@ -142,7 +143,7 @@ class Views:
                 return True
             for key in keys:
                 entry = layer.entries.get(key)
-                if entry is not None and entry[0] > lsn:
+                if entry is not None and entry.lsn > lsn:
                     return True
         return False
 
@@ -157,7 +158,7 @@ class Views:
                 continue
             if layer.dropped_lsn > lsn:
                 return True
-            if any(entry[0] > lsn for _, entry in layer.range(start, stop, reverse=False)):
+            if any(entry.lsn > lsn for _, entry in layer.range(start, stop, reverse=False)):
                 return True
         return False
 
@@ -218,7 +219,7 @@ class View:
         for layer in layers:
             entry = entry_at(layer.entries.get(key), self.lsn)
             if entry is not None:
-                return entry[1]
+                return entry.image
         return self._triple.base.get(table, key) if below else None
 
     def get_many(self, table: str, keys: Iterable[str]) -> dict[str, bytes]:
@@ -231,7 +232,7 @@ class View:
             for layer in layers:
                 entry = entry_at(layer.entries.get(key), self.lsn)
                 if entry is not None:
-                    found[key] = entry[1]
+                    found[key] = entry.image
                     break
             else:
                 missing.append(key)
@@ -257,7 +258,7 @@ class View:
         for key, newest in entries:
             entry = entry_at(newest, self.lsn)
             if entry is not None:
-                yield key, entry[1]
+                yield key, entry.image
 
     def count(self, table: str) -> int:
         """The number of records of the table."""
@@ -267,7 +268,7 @@ class View:
             for key in layer.sorted_keys():
                 entry = entry_at(layer.entries[key], self.lsn)
                 if entry is not None and key not in known:
-                    known[key] = entry[1] is not None
+                    known[key] = entry.image is not None
         alive = sum(known.values())
         if not below:
             return alive

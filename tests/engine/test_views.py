@@ -137,7 +137,7 @@ def test_old_images_are_kept_only_while_somebody_reads_them(db):
     def versions():
         entry, count = active.tables["t"].entries["a"], 0
         while entry is not None:
-            entry, count = entry[2], count + 1
+            entry, count = entry.older, count + 1
         return count
 
     for number in range(10):

@@ -104,7 +104,8 @@ class AppendLog:
     def _write_frame(self, kind: int, lsn: int, payload: bytes) -> None:
         if self.failure is not None:
             raise self._poisoned()
-        self.take_back()
+        if self._pending:
+            self._zero_pending()
         segment, file, start, last_lsn, prev, _ = self.tail
         undurable, now_us = lsn - self.durable_lsn, time.time_ns() // 1000
         frame, crc = encode_frame(kind, lsn, payload, prev, undurable, now_us, segment.salt)
