@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from sessiondb.files import Bytes, File, Files, FileStat, Mapping
 
-__all__ = ["FOLDER", "HALF", "Op", "SimulatedDisk"]
+__all__ = ["FOLDER", "HALF", "Op", "SimulatedDisk", "describe"]
 
 FOLDER = 0
 """Stands for the inode of any folder: folders have names, but nothing else that matters."""
@@ -260,13 +260,6 @@ class SimulatedDisk(Files):
         """What a process would read from the file."""
         return bytes(self.inodes[self.entries[path]].data)
 
-    def store_bytes(self, path: str, data: bytes) -> None:
-        """Put a whole file there, past the record: for preparing damaged disks."""
-        number = self._next_inode
-        self._next_inode += 1
-        self.inodes[number] = Inode(number, data)
-        self.entries[path] = number
-
     def paths(self) -> list[str]:
         """Every file's path."""
         return sorted(path for path, number in self.entries.items() if number != FOLDER)
@@ -389,17 +382,14 @@ class SimulatedDisk(Files):
         return b"simulated boot 1"
 
 
-def changes_something(op: Op) -> bool:
-    """Whether the operation is one of the file system's, not an announcement."""
-    return op.kind not in ("issued", "returned", "ack", "opened", "history")
-
-
 def describe(ops: Iterable[Op]) -> str:
     """A log for people, a line an operation."""
     lines = []
     for index, op in enumerate(ops):
         detail = f" {len(op.data)} bytes at {op.offset}" if op.kind == "write" else ""
-        if not changes_something(op):
-            detail = f" {op.data!r}"
+        if op.kind in ("returned", "ack", "opened"):
+            detail = f" {op.data}"
+        elif op.kind == "issued":
+            detail = f" {op.data[0]}"
         lines.append(f"{index:4} {op.kind}{'(mapped)' if op.mapped else ''} {op.path}{detail}")
     return "\n".join(lines)

@@ -25,7 +25,6 @@ import msgspec
 from sessiondb import opening
 from sessiondb.checkpoint import Checkpointer
 from sessiondb.config import Options
-from sessiondb.errors import SessionDBError
 from sessiondb.files import Files
 from sessiondb.location import Location
 from sessiondb.recovery import survey
@@ -348,8 +347,3 @@ def _one_more(store: Store) -> None:
 
 def _hash(tables: Tables) -> int:
     return hash(msgspec.msgpack.encode(sorted((name, sorted(rows.items())) for name, rows in tables.items())))
-
-
-def is_documented(error: BaseException) -> bool:
-    """Whether callers were promised this kind of error."""
-    return isinstance(error, SessionDBError)

@@ -1,7 +1,7 @@
 """Running the crash-state simulator over many workloads and seeds, on all cores.
 
-A job is one workload with one seed. It is repeatable: ``run_job(Job("checkpoints", 3, 12))`` finds the same disks
-every time, so a violation is reproduced from the line that reports it.
+A job is one workload with one seed. It is repeatable, so a violation is reproduced from the line that reports it, in
+the folder ``tests``: ``python -m crash.simulate checkpoints 3 12`` prints what was recorded and what is wrong with it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import sys
 import time
 from array import array
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from itertools import count
 from typing import NamedTuple
 
+from .disk import describe
 from .oracle import Oracle, deterministic
 from .workloads import WORKLOADS, run_workload
 
@@ -121,3 +123,16 @@ def simulate(states: int, jobs: Iterable[list[Job]], workers: int | None = None)
         for future in running:
             take_in(future.result())
     return Summary(len(digests), nested, operations, done, time.perf_counter() - began, violations)
+
+
+def main() -> None:
+    """Repeat one job, for people."""
+    name, seed, budget = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    with deterministic(seed):
+        for number, disk in enumerate(run_workload(name, seed).disks):
+            print(f"disk {number}", describe(disk.log or ()), sep="\n")
+    print(*run_job(Job(name, seed, budget)).violations or ["no violations"], sep="\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -7,6 +7,7 @@ on all of them; faults; damage. The first that complains has caught it.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -114,3 +115,4 @@ def test_a_planted_bug_is_caught(
     with capsys.disabled():
         print(f"\n{sentence}\n    {caught[:200] or 'NOT CAUGHT'}")
     assert caught, f"nobody notices when {sentence}"
+    assert not re.search("AttributeError|NameError|TypeError", caught), f"the planted bug does not fit: {caught}"
