@@ -24,12 +24,14 @@ from typing import Any, NamedTuple
 
 from sessiondb.files import Bytes, File, Files, FileStat, Mapping
 
-__all__ = ["FOLDER", "HALF", "Op", "SimulatedDisk", "describe"]
+__all__ = ["FOLDER", "HALF", "WHOLE", "Op", "SimulatedDisk", "describe"]
 
 FOLDER = 0
 """Stands for the inode of any folder: folders have names, but nothing else that matters."""
 HALF = "half"
 """What a hook returns to have half of a write done before it fails with ENOSPC."""
+WHOLE = "whole"
+"""What a hook returns to have all of a write done before it fails with ENOSPC."""
 
 _devices = count(1 << 20)
 
@@ -101,7 +103,7 @@ class SimulatedFile(File):
         if written:
             self._inode.write(written, offset)
             self._disk.record(Op("write", self.path, self._inode.number, offset, written))
-        if wish == HALF:
+        if wish in (HALF, WHOLE):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
 
     def size(self) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 import sessiondb
+from sessiondb.errors import DurabilityUnknownError, StoreFailedError
 from sessiondb.store import Store
 from sessiondb.wal.operations import Delete, Put, PutBytes
 
@@ -84,7 +85,14 @@ class Session:
         """Make a change through `call`, which is one transaction of `operations`."""
         lsn = self.store.views.visible_lsn + 1
         self._announce("issued", (lsn, _after(self.tables, operations)))
-        call()
+        try:
+            call()
+        except DurabilityUnknownError:
+            raise
+        except StoreFailedError:
+            # "Nothing was written": from here on no power cut may bring it back.
+            self._announce("issued", (lsn - 1, self.tables))
+            raise
         assert self.store.views.visible_lsn >= lsn  # more, when somebody else came in between
         self._announce("ack" if durable else "returned", lsn)
 

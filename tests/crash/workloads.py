@@ -16,7 +16,7 @@ import msgspec
 from sessiondb.errors import DurabilityUnknownError, StoreFailedError
 from sessiondb.wal.operations import Delete, Put
 
-from .disk import HALF
+from .disk import HALF, WHOLE
 from .session import Session
 
 __all__ = ["WORKLOADS", "run_workload"]
@@ -222,10 +222,14 @@ def poison(session: Session) -> None:
 
 @workload
 def failed_write(session: Session) -> None:
-    """Half a frame is written, then the disk is full; the next write succeeds."""
+    """Half a frame is written, or all of it, then the disk is full; the next write succeeds.
+
+    "Nothing was written" holds through a power cut too: once the zeros that take the frame back were not synced, and a
+    whole frame could come back after its caller had been told that it was not there.
+    """
     _opened(session)
     session.some_puts(1, session.rng.choice(("always", "never")))
-    session.fail_once("pwrite", errno.ENOSPC, HALF)
+    session.fail_once("pwrite", errno.ENOSPC, session.rng.choice((HALF, WHOLE)))
     with contextlib.suppress(StoreFailedError):
         session.put("t", "k9", session.record(1_500))
     session.some_puts(2, session.rng.choice(("always", "never")))

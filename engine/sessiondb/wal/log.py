@@ -159,6 +159,8 @@ class AppendLog:
             count = min(self._pending, file.size() - start)
             if count > 0:
                 file.pwrite(bytes(count), start)
+                # The caller is told that nothing was written: until the zeros are on disk a power cut can undo that.
+                file.fdatasync()
             self._capacity = file.size()
         except OSError as error:
             self.poison(error, f"cannot take back a failed append in {file.path}")
