@@ -83,15 +83,15 @@ class Session:
 
     def change(self, operations: list[Any], call: Callable[[], object], *, durable: bool) -> None:
         """Make a change through `call`, which is one transaction of `operations`."""
-        lsn = self.store.views.visible_lsn + 1
-        self._announce("issued", (lsn, _after(self.tables, operations)))
+        lsn, before = self.store.views.visible_lsn + 1, self.tables  # a failure may poison the store, which shows less
+        self._announce("issued", (lsn, _after(before, operations)))
         try:
             call()
         except DurabilityUnknownError:
             raise
         except StoreFailedError:
             # "Nothing was written": from here on no power cut may bring it back.
-            self._announce("issued", (lsn - 1, self.tables))
+            self._announce("issued", (lsn - 1, before))
             raise
         assert self.store.views.visible_lsn >= lsn  # more, when somebody else came in between
         self._announce("ack" if durable else "returned", lsn)

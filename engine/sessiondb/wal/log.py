@@ -93,6 +93,7 @@ class AppendLog:
         """Write one transaction frame and return its LSN. Under the append lock.
 
         Raises:
+            DurabilityUnknownError: it failed and could not be taken back; the log is poisoned.
             StoreFailedError: nothing was appended; the log is usable unless it says that it is poisoned.
         """
         if self.tail.sealed:
@@ -146,7 +147,7 @@ class AppendLog:
         """Overwrite what an interrupted append may have left behind the end. Under the append lock.
 
         Raises:
-            StoreFailedError: it cannot be; the log is poisoned.
+            DurabilityUnknownError: it cannot be; the log is poisoned.
         """
         if self._pending:
             self._zero_pending()
@@ -164,7 +165,10 @@ class AppendLog:
             self._capacity = file.size()
         except OSError as error:
             self.poison(error, f"cannot take back a failed append in {file.path}")
-            raise self._poisoned() from error
+            raise DurabilityUnknownError(
+                f"an append to the log failed and could not be taken back: {error.strerror or error} ({file.path}); "
+                "whether the transaction survives is unknown; next: close the database, open it again and look"
+            ) from error
         self._pending = 0
 
     # ---- sync
