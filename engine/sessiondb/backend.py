@@ -7,15 +7,28 @@ threads. `sessiondb.testing.BackendContract` has one test for each sentence of t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import msgspec
 
+from .query import Condition, Order
+
 if TYPE_CHECKING:
     from .files import Files
 
-__all__ = ["Backend", "BackendView", "Changes", "Identity", "Pace", "Position", "TableChanges", "TableKind"]
+__all__ = [
+    "Backend",
+    "BackendView",
+    "Changes",
+    "Found",
+    "Identity",
+    "Pace",
+    "Position",
+    "TableChanges",
+    "TableKind",
+]
 
 TableKind = Literal["json", "bytes"]
 """What a table's images are: compact JSON text, or raw bytes."""
@@ -51,10 +64,24 @@ class TableChanges(NamedTuple):
     """True: the table as it was goes, with all its records and its kind."""
     images: dict[str, bytes | None]
     """Key to the record's bytes; ``None`` deletes the key, and is harmless where it is absent."""
+    indexes: Mapping[str, bool] = MappingProxyType({})
+    """Field to whether it has an index from now on: made over all records, or removed; harmless where nothing is to do.
+    An index makes the table, as a record does (`kind` is ``json`` then)."""
 
 
 Changes = dict[str, TableChanges]
 """Table name to what happens to it."""
+
+
+class Found(NamedTuple):
+    """What a backend found: all records that satisfy the conditions are among `rows`, each once."""
+
+    rows: Iterator[tuple[str, bytes]]
+    """Keys and images."""
+    exact: bool
+    """True: every row satisfies all conditions. False: the engine looks at each of them."""
+    ordered: bool
+    """True: the rows come in the order asked for. False: in any."""
 
 
 class BackendView(ABC):
@@ -88,6 +115,25 @@ class BackendView(ABC):
     def count(self, table: str) -> int:
         """The number of records of the table, 0 when it is absent."""
 
+    def find(
+        self, table: str, where: Sequence[Condition], order: Sequence[Order] = (), limit: int | None = None
+    ) -> Found:
+        """Records of a ``json`` table that satisfy all conditions, as `sessiondb.query` defines them.
+
+        A backend that cannot filter returns more and says that it is not exact; one that cannot sort says that the
+        rows are not ordered. Without `order` the order is that of the keys. Only rows that are exact and ordered may
+        end early, when there are `limit` of them. Without this method everything is read and the engine decides.
+        """
+        return Found(self.scan(table), exact=not where, ordered=not order)
+
+    def count_found(self, table: str, where: Sequence[Condition]) -> int | None:
+        """How many records satisfy all conditions; ``None``: the engine counts what `find` returns."""
+        return None
+
+    def indexes(self, table: str) -> frozenset[str]:
+        """The fields of the table that have an index; empty when the table is absent."""
+        return frozenset()
+
     def close(self) -> None:  # noqa: B027 - a view that holds nothing need not say so
         """Release what the view holds; it is not used after that."""
 
@@ -106,6 +152,8 @@ class Backend(ABC):
     """True: every `apply` rewrites everything, so checkpoints are rarer, and always made at a clean close."""
     durable: ClassVar[bool] = True
     """False: nothing outlives the process; the store has no log."""
+    cached: ClassVar[bool] = False
+    """True: `BackendView.get` costs enough for the engine to keep records that were read in a cache."""
 
     @classmethod
     @abstractmethod
@@ -161,6 +209,13 @@ class Backend(ABC):
             BackendError: it failed; the state is the old one or the new one, never a mixture.
         """
 
+    def settle(self) -> None:  # noqa: B027 - most backends have nothing to do
+        """Called after each `apply`, when the view of what it stored is in use and the one before it may be let go.
+
+        For what must wait for that, such as giving space back. It changes nothing that a view shows and is not needed
+        for durability; a failure may be raised as `BackendError` and is logged, no more.
+        """
+
     @abstractmethod
     def check(self) -> list[str]:
         """Read everything and say what is wrong, a sentence each; empty when all is well."""
@@ -172,3 +227,6 @@ class Backend(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release the location; a second call does nothing. Views stay usable."""
+
+    def abandon(self) -> None:  # noqa: B027 - most backends hold nothing that a fork could harm
+        """In a forked child: forget everything, and touch nothing that is the parent's; views are not used again."""
