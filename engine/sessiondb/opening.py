@@ -24,7 +24,9 @@ __all__ = ["backend_class", "close_store", "open_store"]
 
 BUILT_IN = {
     "json": "sessiondb_backends.json_file:JsonFileBackend",
+    "lmdb": "sessiondb_backends.lmdb:LmdbBackend",
     "memory": "sessiondb_backends.memory:MemoryBackend",
+    "sqlite": "sessiondb_backends.sqlite:SqliteBackend",
 }
 """Scheme to dotted name; nothing is imported until it is used."""
 
@@ -88,6 +90,8 @@ def _open(files: Files, location: Location, options: Options, backend: type[Back
     if shared is not None:
         return shared
     if not options.read_only:
+        if os.path.dirname(folder) == location.path:
+            _make_folder(files, location.path)  # a backend that is a folder holds its log itself
         _make_folder(files, folder)
     locks = StoreLocks(files, folder)
     try:
@@ -126,13 +130,13 @@ def _check_location(files: Files, location: Location, options: Options, backend:
         return True
     if options.read_only or not options.create:
         raise UsageError(f"there is no database at {location}; next: check the path")
-    parent = os.path.dirname(folder)
+    parent = os.path.dirname(location.path)
     if files.stat(parent) is None:
         raise UsageError(f"the folder {parent} does not exist; next: make it, or choose another location")
     if files.stat(folder) is not None and (segment_names(files, folder) or files.stat(f"{folder}/HEAD") is not None):
         raise CorruptionError(
-            "the store's file is missing, but its log is here", path=location.path,
-            advice=f"put the file back; to start empty, move {folder} away",
+            "the store is missing, but its log is here", path=location.path,
+            advice=f"put the store back; to start empty, move {folder} away",
         )  # fmt: skip
     return False
 
