@@ -187,10 +187,9 @@ class JsonFileBackend(Backend):
         problems = []
         if header.position != self._view.position:
             problems.append(f"{self._path} is at {header.position}, this process expects {self._view.position}")
-        mine = {name: (table.kind, table.records) for name, table in self._view.state.items()}
-        if {name: (table.kind, table.records) for name, table in state.items()} != mine:
+        if _plain(state) != _plain(self._view.state):
             problems.append(f"{self._path} holds other records than this process wrote")
-        return problems
+        return problems + self._view.index_problems()
 
     def size(self) -> int:
         """The file's size in bytes."""
@@ -198,6 +197,10 @@ class JsonFileBackend(Backend):
 
     def close(self) -> None:
         """Nothing is held between operations."""
+
+
+def _plain(state: dict[str, ResidentTable]) -> dict[str, object]:
+    return {name: (table.kind, table.records, set(table.indexes)) for name, table in state.items()}
 
 
 def _sync(files: Files, path: str) -> None:

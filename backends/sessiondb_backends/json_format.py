@@ -13,6 +13,9 @@ The file is one JSON object, in UTF-8, a record a line, so that people, ``grep``
     "blobs":{
     "logo":"iVBORw0KGgo="
     }
+    },
+    "indexes":{
+    "sessions":["branch"]
     }
     }
 
@@ -23,6 +26,9 @@ The file is one JSON object, in UTF-8, a record a line, so that people, ``grep``
 2. ``tables`` holds the JSON tables, ``bytes_tables`` the tables of raw bytes (base64, RFC 4648 section 4). A name is
    in one of the two.
 3. A record stands as the compact JSON text that was logged. Tables and keys are in key order.
+4. ``indexes`` names the fields that have an index, a table a line, tables and fields in order. Tables without an index
+   are not in it, and without any index in the file it is not there. Only the declaration is stored; the index itself
+   is made in memory.
 
 The file is valid if and only if the header line is of this form, its CRC and the digest are right, and the rest
 parses. Position and data are bound together in one file: kept apart, a crash between two renames loses data.
@@ -60,7 +66,7 @@ _HEADER = re.compile(
     rb'"digest":"([0-9a-f]{64})","crc":"([0-9a-f]{8})"\}, *\n'
 )
 _VERSION = re.compile(rb'\{"sessiondb":\{"format":(\d{1,9})[,}]')
-_encode_string = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -115,12 +121,19 @@ def encode_body(state: dict[str, ResidentTable], slice_records: int) -> Iterator
         for name in sorted(state):
             table = state[name]
             if table.kind == kind:
-                yield separator + _encode_string(name) + b":{\n"
+                yield separator + _encode(name) + b":{\n"
                 yield from _encode_records(table, slice_records)
                 yield b"}"
                 separator = b",\n"
         yield b"\n" if separator else b""
-    yield b"}\n}\n"
+    yield b"}" + _encode_indexes(state) + b"\n}\n"
+
+
+def _encode_indexes(state: dict[str, ResidentTable]) -> bytes:
+    lines = [
+        _encode(name) + b":" + _encode(sorted(table.indexes)) for name, table in sorted(state.items()) if table.indexes
+    ]
+    return b',\n"indexes":{\n' + b",\n".join(lines) + b"\n}" if lines else b""
 
 
 def _encode_records(table: ResidentTable, slice_records: int) -> Iterator[bytes]:
@@ -133,7 +146,7 @@ def _encode_records(table: ResidentTable, slice_records: int) -> Iterator[bytes]
             image = records[key]
             if binary:
                 image = b'"' + binascii.b2a_base64(image, newline=False) + b'"'
-            lines.append(_encode_string(key) + b":" + image)
+            lines.append(_encode(key) + b":" + image)
         yield (b",\n" if start else b"") + b",\n".join(lines)
     if keys:
         yield b"\n"
@@ -142,6 +155,7 @@ def _encode_records(table: ResidentTable, slice_records: int) -> Iterator[bytes]
 class _Body(msgspec.Struct, forbid_unknown_fields=True):
     tables: dict[str, dict[str, msgspec.Raw]]
     bytes_tables: dict[str, dict[str, bytes]]
+    indexes: dict[str, list[str]] = {}
 
 
 _decode_body = msgspec.json.Decoder(_Body).decode
@@ -155,9 +169,16 @@ def decode_body(data: bytes) -> dict[str, ResidentTable]:
     """
     body = _decode_body(b"{" + data)
     state = {
-        name: ResidentTable("json", {key: bytes(raw) for key, raw in records.items()})
+        name: ResidentTable(
+            "json",
+            {key: bytes(raw) for key, raw in records.items()},
+            indexes=dict.fromkeys(body.indexes.get(name, ())),
+        )
         for name, records in body.tables.items()
     }
+    for name in body.indexes:
+        if name not in state:
+            raise ValueError(f"indexes of {name!r}, which is no table of JSON records")
     for name, blobs in body.bytes_tables.items():
         if name in state:
             raise ValueError(f"the table {name!r} is there twice")

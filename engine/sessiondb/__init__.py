@@ -29,6 +29,7 @@ from .errors import (
     ValidationError,
     WrongBackendError,
 )
+from .query import absent, between, one_of, prefix
 from .stats import RecoveryReport, Stats
 from .table import Table
 
@@ -59,6 +60,10 @@ __all__ = [
     "UsageError",
     "ValidationError",
     "WrongBackendError",
+    "absent",
+    "between",
+    "one_of",
     "open",
+    "prefix",
     "table",
 ]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import msgspec
@@ -55,6 +54,9 @@ class Identity(NamedTuple):
     format_version: int
 
 
+_NONE: Mapping[str, bool] = {}
+
+
 class TableChanges(NamedTuple):
     """What happens to one table in a checkpoint: first the drop, if any, then the images."""
 
@@ -64,7 +66,7 @@ class TableChanges(NamedTuple):
     """True: the table as it was goes, with all its records and its kind."""
     images: dict[str, bytes | None]
     """Key to the record's bytes; ``None`` deletes the key, and is harmless where it is absent."""
-    indexes: Mapping[str, bool] = MappingProxyType({})
+    indexes: Mapping[str, bool] = _NONE
     """Field to whether it has an index from now on: made over all records, or removed; harmless where nothing is to do.
     An index makes the table, as a record does (`kind` is ``json`` then)."""
 

@@ -9,7 +9,8 @@ The order, and which crash each step is for:
 4. read the position back from the location: only what is really stored may let the log go;
 5. install the new triple, by a single assignment: a reader has the frozen memtable or a view that covers it;
 6. only now remove the sealed segments, then sync the folder. A removal that a crash undoes is harmless: recovery
-   ignores what the backend has.
+   ignores what the backend has;
+7. let the backend tidy up: the view before this one is not used any more.
 
 A failure leaves the frozen memtable in place and is tried again; reads and writes go on.
 """
@@ -22,6 +23,7 @@ import time
 from collections.abc import Callable
 
 from .backend import Backend, Pace, Position
+from .cache import BaseReader
 from .config import Limits, Options
 from .errors import BackendError, ClosedError, FencedError, SessionDBError, StoreFailedError
 from .files import Files
@@ -63,6 +65,7 @@ class Checkpointer:
         log: AppendLog | NoLog,
         views: Views,
         backend: Backend,
+        reader: BaseReader,
         options: Options,
         limits: Limits,
         before_roll: Callable[[], None],
@@ -77,6 +80,7 @@ class Checkpointer:
         self._log = log
         self._views = views
         self._backend = backend
+        self._reader = reader
         self._options = options
         self._limits = limits
         self._before_roll = before_roll
@@ -152,13 +156,14 @@ class Checkpointer:
         views, backend = self._views, self._backend
         expected = views.triple.base.position
         target = Position(self._log.epoch, frozen.last_lsn)
-        backend.apply(frozen.changes(pace), expected, target, pace)
+        changes = frozen.changes(pace)
+        backend.apply(changes, expected, target, pace)
         stored = backend.position()
         if stored != target:
             raise BackendError(
                 f"the checkpoint to {target} reported success, but the backend is at {stored}; the log is kept"
             )
-        base = backend.read()
+        base = self._reader.read(changes)
         with views.append_lock:
             views.install(Triple(views.triple.active, None, base))
             if isinstance(self._log, AppendLog):
@@ -168,6 +173,11 @@ class Checkpointer:
         self._set_limits()
         if isinstance(self._log, AppendLog):
             self._drop_segments(self._log)
+        try:
+            backend.settle()
+        except SessionDBError as error:
+            # The checkpoint itself is done: this is about space.
+            logger.warning("%s could not tidy up after a checkpoint: %s", backend.scheme, error)
 
     def _drop_segments(self, log: AppendLog) -> None:
         """Everything before the active segment is in the backend."""

@@ -9,87 +9,44 @@ accept, and what was accepted can be read back:
 * A record must survive its own encoding: it is encoded, decoded as the table's type, and compared. That refuses
   what JSON cannot hold (NaN and infinity become null, bytes become text, tuples become lists) and what does not
   fit the type, with the path to it. Integers are of 64 bits (-2**63 to 2**64 - 1).
+* In a table with record versions (`sessiondb.versions`) a record is a JSON object without a field of its own named
+  ``$v``: the document has one that says its version.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from .backend import TableKind
 from .errors import TransactionTooLargeError, UsageError, ValidationError
-from .paths import (
-    Attributes,
-    children,
-    compares_by_identity,
-    find_path,
-    first_difference,
-    has_surrogate,
-    nesting_depth,
-    show,
-    split_message,
-)
+from .fields import DecHook, EncHook, FieldKind, Scalar, Scalars, record_fields, tag_field, type_name
+from .keys import KEY_BYTES_MAX, check_key, check_table_name
+from .paths import Attributes, compares_by_identity, nesting_depth
+from .refusals import Refusals
+from .versions import BEHIND_MARKERS, VERSION_FIELD, Upgrade, Versions
 
 __all__ = [
     "KEY_BYTES_MAX",
     "RECORD_BYTES_MAX",
+    "VERSION_FIELD",
     "DecHook",
     "EncHook",
+    "FieldKind",
     "RecordCodec",
+    "Upgrade",
     "check_key",
     "check_table_name",
 ]
 
-KEY_BYTES_MAX = 480
 RECORD_BYTES_MAX = 64 * 1024 * 1024
 DEPTH_MAX = 200
-TABLE_NAME_BYTES_MAX = 200
-
-EncHook = Callable[[Any], Any]
-DecHook = Callable[[type, Any], Any]
+SHALLOW_BYTES_MAX = 2 * DEPTH_MAX  # less has no room for so many levels
 
 T = TypeVar("T")
-
-
-def check_key(table: str, key: object) -> str:
-    """The key as a plain `str`.
-
-    Raises:
-        ValidationError: it is none that can be stored.
-    """
-    if type(key) is str and key.isascii() and 0 < len(key) <= KEY_BYTES_MAX and "\0" not in key:
-        return key
-    if not isinstance(key, str):
-        raise ValidationError(f"a key is a str, not {type(key).__name__}", table=table, key=key)
-    key = str.__str__(key)
-    try:
-        size = len(key.encode())
-    except UnicodeEncodeError as error:
-        raise ValidationError("the key holds a lone surrogate", table=table, key=key) from error
-    if not size:
-        raise ValidationError("a key is not empty", table=table, key=key)
-    if size > KEY_BYTES_MAX:
-        raise ValidationError(f"the key has {size} UTF-8 bytes, the limit is {KEY_BYTES_MAX}", table=table, key=key)
-    if "\0" in key:
-        raise ValidationError("the key holds a NUL character", table=table, key=key)
-    return key
-
-
-def check_table_name(name: object) -> str:
-    """The table's name as a plain `str`.
-
-    Raises:
-        UsageError: it is none: not a str, empty, over 200 UTF-8 bytes, or with control characters.
-    """
-    if not isinstance(name, str) or not name or not name.isprintable():
-        raise UsageError(f"a table's name is a non-empty str of printable characters, not {name!r}")
-    if len(name.encode()) > TABLE_NAME_BYTES_MAX:
-        raise UsageError(f"the table name {name[:40]!r}... has more than {TABLE_NAME_BYTES_MAX} UTF-8 bytes")
-    return str.__str__(name)
 
 
 class RecordCodec(Generic[T]):
@@ -103,6 +60,8 @@ class RecordCodec(Generic[T]):
         id: str | None = None,
         enc_hook: EncHook | None = None,
         dec_hook: DecHook | None = None,
+        version: int = 1,
+        upgrades: Mapping[int, Upgrade] | None = None,
     ):
         """Prepare for a type of record.
 
@@ -112,24 +71,48 @@ class RecordCodec(Generic[T]):
             id: the attribute (or dict key) that holds the key.
             enc_hook: makes an encodable value of one that msgspec does not know.
             dec_hook: makes a value of a type that msgspec does not know.
+            version: of the records that are written from now on.
+            upgrades: for every earlier version the function that makes a document of the next one.
 
         Raises:
-            UsageError: another type, or an `id` that the type does not have.
+            UsageError: another type, an `id` that the type does not have, or upgrade functions that do not lead from
+                version 1 to `version`.
         """
         self.table = table
         self.type = type
         self.kind: TableKind = "bytes" if type is bytes else "json"
-        self.fields = _fields(table, type)
+        self.fields = record_fields(table, type)
         """Python name to encoded name; ``None`` when any field goes."""
         self.id = id
         if id is not None and (self.kind == "bytes" or (self.fields is not None and id not in self.fields)):
-            raise UsageError(f"table {table!r}: id={id!r} is no field of {_name(type)}")
+            raise UsageError(f"table {table!r}: id={id!r} is no field of {type_name(type)}")
+        self.version = version
+        self._versions = Versions(table, version, upgrades)
+        self._known_fields = {*(self.fields or {}).values(), tag_field(type)}
+        self._checks_version = self._must_check_version()
+        # A document that sorts below this may bear a marker; the others, nearly all, are cleared by one comparison.
+        self._suspect = (b"\xff" if version > 1 else BEHIND_MARKERS) if self._checks_version else b""
+        self._dec_hook = dec_hook
         self._encode = msgspec.json.Encoder(enc_hook=enc_hook).encode
+        self._words = Refusals(table, type_name(type), self._encode)
         self._pack = msgspec.msgpack.Encoder(enc_hook=enc_hook).encode
         try:
             self._decode = msgspec.json.Decoder(type, dec_hook=dec_hook).decode
         except TypeError as error:
-            raise UsageError(f"table {table!r}: {_name(type)} cannot be stored: {error}") from error
+            raise UsageError(f"table {table!r}: {type_name(type)} cannot be stored: {error}") from error
+
+    def _must_check_version(self) -> bool:
+        if self.version == 1:
+            # An untyped table without versions shows documents as they are, any marker included.
+            return self.fields is not None and VERSION_FIELD not in self._known_fields
+        if self.kind == "bytes":
+            raise UsageError(f"table {self.table!r} holds bytes, which have no versions")
+        if VERSION_FIELD in self._known_fields or self.id == VERSION_FIELD:
+            raise UsageError(
+                f"table {self.table!r}: a field is stored as {VERSION_FIELD!r}, which version={self.version} needs "
+                "for itself; next: give it another name"
+            )
+        return True
 
     def encode(self, key: str, record: T) -> bytes:
         """The record's bytes.
@@ -145,12 +128,14 @@ class RecordCodec(Generic[T]):
             self._pack(record)  # refuses integers over 64 bits
             decoded = self._decode(image)
         except Exception as error:
-            raise self._refused(key, record, error) from error
+            raise self._words.refused(key, record, error) from error
         if decoded != record and not self._same_by_bytes(record, decoded, image):
-            raise self._changed(key, record, decoded)
+            raise self._words.changed(key, record, decoded)
         if self.id is not None:
             self._check_id(key, record)
-        if len(image) > 2 * DEPTH_MAX:  # less has no room for so many levels
+        if self.version > 1:
+            image = self._marked(key, decoded, image)
+        if len(image) > SHALLOW_BYTES_MAX:
             self._check_image(key, image)
         return image
 
@@ -158,17 +143,108 @@ class RecordCodec(Generic[T]):
         """The record, new and the caller's own.
 
         Raises:
-            ValidationError: the stored record does not fit the table's type.
+            ValidationError: the stored record does not fit the table's type, or could not be upgraded.
+            UnsupportedFormatError: it is of a later version.
         """
         if self.kind == "bytes":
             return image  # type: ignore[return-value]
+        if image < self._suspect:
+            image = self._document(key, image)
         try:
             return self._decode(image)  # type: ignore[no-any-return]
         except msgspec.DecodeError as error:
-            problem, path = split_message(str(error))
+            raise self._words.no_record(key, error) from error
+
+    # ---- versions
+
+    def current(self, image: bytes) -> bool:
+        """Whether the stored document is of the declared version, so that its fields are those of the type."""
+        return image >= self._suspect or self._versions.is_current(image)
+
+    def upgraded(self, key: str, image: bytes) -> bytes:
+        """The stored document as it would be stored now: the same bytes if it is of the declared version.
+
+        Raises:
+            ValidationError: it could not be upgraded.
+            UnsupportedFormatError: it is of a later version.
+        """
+        return image if self.current(image) else self._versions.marked(self._document(key, image))
+
+    def check_replaced(self, key: str, image: bytes) -> None:
+        """Make sure that overwriting the stored document loses nothing that this program does not know of.
+
+        Raises:
+            UnsupportedFormatError: it is of a later version.
+        """
+        if self._checks_version:
+            self._versions.check_replaced(key, image)
+
+    def _document(self, key: str, image: bytes) -> bytes:
+        """The stored document without its marker; what becomes of it, if it is of an earlier version."""
+        version, document = self._versions.split(key, image)
+        if version == self.version:
+            return document
+        try:
+            old = msgspec.json.decode(document)
+        except msgspec.DecodeError as error:
+            raise self._words.no_record(key, error) from error
+        new = self._versions.upgrade(key, version, old)
+        what = f"the record, upgraded from version {version} to {self.version},"
+        try:
+            document = self._untyped.encode(key, new)
+            self._decode(document)
+        except ValidationError as error:
             raise ValidationError(
-                f"the stored record is no {_name(self.type)}: {problem}", table=self.table, key=key, path=path
+                f"{what} cannot be stored: {error.problem}", table=self.table, key=key, path=error.path
             ) from error
+        except msgspec.DecodeError as error:
+            raise self._words.no_record(key, error, what) from error
+        return document
+
+    @cached_property
+    def _untyped(self) -> RecordCodec[Any]:
+        return RecordCodec(self.table, dict)
+
+    def _marked(self, key: str, decoded: Any, document: bytes) -> bytes:
+        if not isinstance(decoded, dict) and self.fields is None:
+            raise ValidationError(
+                f"a table with version={self.version} holds dicts, not {type(decoded).__name__}",
+                table=self.table, key=key,
+            )  # fmt: skip
+        if self.fields is None and VERSION_FIELD in decoded:
+            raise self._words.reserved(key)
+        return self._versions.marked(document)
+
+    # ---- single fields, for conditions
+
+    @cached_property
+    def _scalars(self) -> Scalars:
+        return Scalars(self.table, None if self.fields is None else self.type, self._encode, self._dec_hook)
+
+    @property
+    def field_kinds(self) -> dict[str, FieldKind]:
+        """Python name to what the field holds in the document; empty when any field goes."""
+        return self._scalars.kinds
+
+    def is_instant(self, field: str) -> bool:
+        """Whether the field holds a `datetime.datetime` and nothing else, null and absent aside."""
+        return self._scalars.is_instant(field)
+
+    def encode_scalar(self, field: str, value: Any) -> Scalar:
+        """What the document holds where the field has this value; see `fields.Scalars.encode`.
+
+        Raises:
+            UsageError: no document can hold it as a single value.
+        """
+        return self._scalars.encode(field, value)
+
+    def decode_scalar(self, field: str, stored: Any) -> Any:
+        """The value that a field of a document stands for; null and absent as they are.
+
+        Raises:
+            ValidationError: it stands for none.
+        """
+        return self._scalars.decode(field, stored)
 
     def key_of(self, record: T) -> str:
         """The key that the record carries in its id field.
@@ -189,9 +265,10 @@ class RecordCodec(Generic[T]):
         """The stored document with some fields set or, by `msgspec.UNSET`, removed; all others as they are.
 
         Raises:
-            ValidationError: an unknown field, the id, or a value that does not fit.
+            ValidationError: an unknown field, the id, or a value that does not fit; or it could not be upgraded.
+            UnsupportedFormatError: the stored document is of a later version.
         """
-        document = self._document(key, image)
+        document = self._raw_fields(key, image)
         names = {field: self._encoded_name(key, field) for field in changes}
         for field, value in changes.items():
             if value is msgspec.UNSET:
@@ -203,8 +280,9 @@ class RecordCodec(Generic[T]):
             record = self._decode(patched)
             self._pack(record)
         except Exception as error:
-            raise self._refused(key, changes, error) from error
+            raise self._words.refused(key, changes, error) from error
         self._check_patched(key, record, patched, changes, names)
+        patched = self._versions.marked(patched)
         self._check_image(key, patched)
         return patched, record
 
@@ -212,13 +290,14 @@ class RecordCodec(Generic[T]):
         """`after`, with the fields of `before` that the type does not know."""
         if self.fields is None or self.kind == "bytes":
             return after
-        old = self._document(key, before)
-        known = {*self.fields.values(), _tag_field(self.type)}
+        old, known = self._raw_fields(key, before), self._known_fields
         if all(field in known for field in old):
             return after
-        new = self._document(key, after)
+        new = self._raw_fields(key, after)
         merged = {field: new.pop(field, raw) for field, raw in old.items() if field in new or field not in known}
-        return self._encode(merged | new)
+        image = self._versions.marked(self._encode(merged | new))
+        self._check_image(key, image)
+        return image
 
     # ---- why not
 
@@ -229,15 +308,20 @@ class RecordCodec(Generic[T]):
             raise self._too_large(key, len(image))
         return image
 
-    def _document(self, key: str, image: bytes) -> dict[str, Any]:
+    def _raw_fields(self, key: str, image: bytes) -> dict[str, Any]:
         if self.kind == "bytes":
             raise UsageError(f"table {self.table!r} holds bytes: there are no fields to patch")
+        if self.version > 1:
+            image = self._document(key, image)
         try:
-            return dict(_decode_document(image))
+            fields: dict[str, Any] = _decode_document(image)
         except msgspec.DecodeError as error:
             raise ValidationError(
                 "the record is no JSON object: there are no fields to patch", table=self.table, key=key
             ) from error
+        if VERSION_FIELD in fields:
+            self.check_replaced(key, image)
+        return fields
 
     def _encoded_name(self, key: str, field: str) -> str:
         if not isinstance(field, str):
@@ -247,10 +331,12 @@ class RecordCodec(Generic[T]):
         if field == self.id:
             raise ValidationError("the id cannot change", table=self.table, key=key, path=f"$.{field}")
         if self.fields is None:
+            if field == VERSION_FIELD and self.version > 1:
+                raise self._words.reserved(key)
             return field
         if field not in self.fields:
             raise ValidationError(
-                f"{_name(self.type)} has no field {field!r} (it has {', '.join(self.fields)})",
+                f"{type_name(self.type)} has no field {field!r} (it has {', '.join(self.fields)})",
                 table=self.table, key=key, path=f"$.{field}",
             )  # fmt: skip
         return self.fields[field]
@@ -267,10 +353,10 @@ class RecordCodec(Generic[T]):
             if found == value:
                 continue
             if type(found) is not type(value) or not compares_by_identity(value):
-                raise self._changed(key, value, found, f"$.{field}")
+                raise self._words.changed(key, value, found, f"$.{field}")
             again = again or _decode_document(patched)
             if self._encode(found) != bytes(again[names[field]]):
-                raise self._changed(key, value, found, f"$.{field}")
+                raise self._words.changed(key, value, found, f"$.{field}")
 
     def _same_by_bytes(self, record: T, decoded: T, image: bytes) -> bool:
         """For types that do not say what equal is: the same bytes are the same record."""
@@ -295,66 +381,5 @@ class RecordCodec(Generic[T]):
             "nothing was written; next: split it"
         )
 
-    def _refused(self, key: str, record: object, error: Exception) -> Exception:
-        if isinstance(error, OverflowError):
-            path = find_path(record, "$", lambda value: isinstance(value, int) and not -(2**63) <= value < 2**64)
-            return ValidationError("an integer does not fit in 64 bits", table=self.table, key=key, path=path or "$")
-        if isinstance(error, UnicodeEncodeError):
-            path = find_path(record, "$", has_surrogate)
-            return ValidationError("text holds a lone surrogate", table=self.table, key=key, path=path or "$")
-        if isinstance(error, RecursionError):
-            return ValidationError("the record is nested too deeply", table=self.table, key=key)
-        if isinstance(error, (msgspec.MsgspecError, TypeError, ValueError)):
-            problem, path = split_message(str(error))
-            if path == "$" and not isinstance(error, msgspec.MsgspecError):
-                path = find_path(record, "$", self._is_unencodable) or "$"
-            return ValidationError(problem, table=self.table, key=key, path=path)
-        return error
-
-    def _is_unencodable(self, value: object) -> bool:
-        if children(value, "$"):
-            return False  # what is inside it is looked at by itself
-        try:
-            self._encode(value)
-        except (TypeError, ValueError, msgspec.MsgspecError):
-            return True
-        return False
-
-    def _changed(self, key: str, record: object, decoded: object, path: str = "$") -> ValidationError:
-        where, before, after = first_difference(record, decoded, path)
-        return ValidationError(
-            f"{show(before)} cannot be stored: it would come back as {show(after)}",
-            table=self.table, key=key, path=where,
-        )  # fmt: skip
-
 
 _decode_document = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-
-def _fields(table: str, type: Any) -> dict[str, str] | None:
-    origin = typing.get_origin(type) or type
-    if origin in (Any, object, dict, bytes):
-        return None
-    if isinstance(origin, builtin_type) and issubclass(origin, msgspec.Struct):
-        if origin.__struct_config__.array_like:
-            raise UsageError(f"table {table!r}: {_name(type)} is array_like; records are JSON objects")
-        return {field.name: field.encode_name for field in msgspec.structs.fields(origin)}
-    if dataclasses.is_dataclass(origin):
-        return {field.name: field.name for field in dataclasses.fields(origin)}
-    if typing.is_typeddict(origin):
-        return {name: name for name in typing.get_type_hints(origin)}
-    raise UsageError(
-        f"table {table!r}: a record is a msgspec.Struct, dataclass, TypedDict, dict or bytes, not {_name(type)}"
-    )
-
-
-builtin_type = type
-
-
-def _tag_field(type: Any) -> str | None:
-    config = getattr(typing.get_origin(type) or type, "__struct_config__", None)
-    return None if config is None else config.tag_field
-
-
-def _name(type: Any) -> str:
-    return getattr(type, "__name__", None) or str(type)

@@ -14,6 +14,7 @@ from typing import get_args
 from .backend import Position
 from .config import Limits, SyncLevel
 from .errors import ConflictError, StoreFailedError, TransactionTooLargeError, UsageError
+from .index_rules import IndexRules
 from .memtable import Memtable
 from .views import Triple, Views
 from .wal.format import PAYLOAD_BYTES_MAX
@@ -35,6 +36,7 @@ class Committer:
         log: AppendLog | NoLog,
         views: Views,
         limits: Limits,
+        rules: IndexRules,
         sync: str,
         make_room: Callable[[int], None],
         became_dirty: Callable[[bool], None],
@@ -45,8 +47,8 @@ class Committer:
         Args:
             log: where transactions go first.
             views: where they become visible.
-            options: the store's.
             limits: when a checkpoint is due.
+            rules: what indexed fields may hold.
             sync: the sync level of commits that name none.
             make_room: called without locks, with a payload's bytes, when the log may be over its cap; returns
                 when there is room, or raises.
@@ -57,6 +59,7 @@ class Committer:
         self._log = log
         self._views = views
         self._limits = limits
+        self._rules = rules
         self._sync = sync
         self._make_room = make_room
         self._became_dirty = became_dirty
@@ -86,6 +89,7 @@ class Committer:
             ConflictError: `unchanged` said so; nothing was written.
             TransactionTooLargeError: over 1 GiB; nothing was written.
             UsageError: an unknown level, or a put of one kind into a table of the other; nothing was written.
+            ValidationError: an indexed field holds what cannot be indexed; nothing was written.
             StoreFailedError: nothing was written.
             DurabilityUnknownError: written, but the sync failed.
         """
@@ -99,7 +103,10 @@ class Committer:
                 f"the transaction has {size} bytes, the limit is {PAYLOAD_BYTES_MAX}; nothing was written; "
                 "next: split it"
             )
-        views, log, limits = self._views, self._log, self._limits
+        views, log, limits, rules = self._views, self._log, self._limits, self._rules
+        checked = rules.version
+        if rules.tables:
+            rules.check(operations)
         active, frozen, _ = views.current or views.triple
         if frozen is not None or active.bytes >= limits.bytes_max or active.records >= limits.records_max:
             self._make_room(size)  # returns at once unless the log is over its cap
@@ -113,6 +120,8 @@ class Committer:
                     layer = tables.get(operation.table)
                     if layer is None or layer.kind != operation.kind:
                         self._check_kind(operation)
+                if checked != rules.version:
+                    rules.check(operations)
                 if unchanged is not None and not unchanged():
                     raise ConflictError("a record that was read has changed meanwhile; next: run the transaction again")
                 self._in_flight = operations

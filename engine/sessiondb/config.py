@@ -37,6 +37,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Checkpoint when the log holds this many changes of records."""
     checkpoint_age_s: float = 60.0
     """Checkpoint this long after the first change that no checkpoint has moved, in seconds."""
+    cache_bytes: int = 32 * 1024 * 1024
+    """Budget for records kept in memory after they were read from a backend whose reads are dear (SQLite); 0 for none."""
     read_only: bool = False
     """Open without changing anything, also after a crash; writes raise `ReadOnlyError`."""
     create: bool = True
@@ -50,6 +52,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise UsageError(f"{name} is {value!r}; it must be a whole number of at least 1")
+        if not isinstance(self.cache_bytes, int) or isinstance(self.cache_bytes, bool) or self.cache_bytes < 0:
+            raise UsageError(f"cache_bytes is {self.cache_bytes!r}; it must be a whole number of bytes, at least 0")
         for name in ("lock_timeout", "checkpoint_age_s"):
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or isinstance(value, bool) or not value >= 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
@@ -12,12 +13,13 @@ from .codec import DecHook, EncHook, RecordCodec, check_table_name
 from .config import Options, SyncLevel
 from .errors import ClosedError, DurabilityUnknownError, UsageError
 from .files import Files
+from .finding import indexable
 from .location import parse_location
 from .opening import close_store, open_store
 from .stats import RecoveryReport, Stats
 from .store import Store
 from .table import Table
-from .wal.operations import Drop
+from .versions import VERSION_FIELD, Upgrade
 
 __all__ = ["Database", "open", "table"]
 
@@ -54,7 +56,16 @@ class Database:
         return self._open.report
 
     @overload
-    def table(self, name: str, *, enc_hook: EncHook | None = None, dec_hook: DecHook | None = None) -> Table[Any]: ...
+    def table(
+        self,
+        name: str,
+        *,
+        indexes: Iterable[str] = (),
+        version: int = 1,
+        upgrades: Mapping[int, Upgrade] | None = None,
+        enc_hook: EncHook | None = None,
+        dec_hook: DecHook | None = None,
+    ) -> Table[Any]: ...
     @overload
     def table(
         self,
@@ -62,6 +73,9 @@ class Database:
         type: type[T],
         *,
         id: str | None = None,
+        indexes: Iterable[str] = (),
+        version: int = 1,
+        upgrades: Mapping[int, Upgrade] | None = None,
         enc_hook: EncHook | None = None,
         dec_hook: DecHook | None = None,
     ) -> Table[T]: ...
@@ -72,6 +86,9 @@ class Database:
         type: Any = Any,
         *,
         id: str | None = None,
+        indexes: Iterable[str] = (),
+        version: int = 1,
+        upgrades: Mapping[int, Upgrade] | None = None,
         enc_hook: EncHook | None = None,
         dec_hook: DecHook | None = None,
     ) -> Table[Any]: ...
@@ -81,6 +98,9 @@ class Database:
         type: Any = Any,
         *,
         id: str | None = None,
+        indexes: Iterable[str] = (),
+        version: int = 1,
+        upgrades: Mapping[int, Upgrade] | None = None,
         enc_hook: EncHook | None = None,
         dec_hook: DecHook | None = None,
     ) -> Table[Any]:
@@ -91,19 +111,32 @@ class Database:
             type: what a record is: a `msgspec.Struct`, dataclass, TypedDict, `dict`, `bytes`; any JSON value when
                 left out.
             id: the attribute (or dict key) that holds a record's key.
+            indexes: fields that `find` looks for; those without an index get one, which is kept until
+                `Table.drop_index`. Ignored when the database was opened read-only.
+            version: the version of the records that this program writes.
+            upgrades: for each earlier version, what makes a document (plain values) of the next one from it; applied
+                when a record is read, and stored when it is written.
             enc_hook: makes an encodable value of one that msgspec does not know.
             dec_hook: makes a value of a type that msgspec does not know.
 
         Raises:
-            UsageError: a bad name or type, or the table holds the other kind of record (JSON or bytes).
+            UsageError: a bad name, type, index or version, or the table holds the other kind of record (JSON or bytes).
+            ValidationError: a record that is there holds what cannot be indexed.
         """
         store = self._open
         name = check_table_name(name)
-        codec: RecordCodec[Any] = RecordCodec(name, type, id=id, enc_hook=enc_hook, dec_hook=dec_hook)
+        codec: RecordCodec[Any] = RecordCodec(
+            name, type, id=id, enc_hook=enc_hook, dec_hook=dec_hook, version=version, upgrades=upgrades
+        )
+        fields = _fields_to_index(codec, indexes)
         with store.pin() as view:
             kind = view.kind(name)
+            missing = [field for field in fields if field not in view.indexes(name)]
         if kind is not None and kind != codec.kind:
             raise UsageError(f"table {name!r} holds {kind} records, not {codec.kind}")
+        if not store.options.read_only:
+            for field in missing:
+                store.create_index(name, field)
         made: Table[Any] = Table(store, name, codec)
         self._tables[id_of(made)] = made
         return made
@@ -125,7 +158,7 @@ class Database:
         with store.pin() as view:
             if view.kind(name) is None:
                 return False
-        store.committer.commit((Drop(name),), sync)
+        store.drop_table(name, sync)
         return True
 
     def position(self) -> Position:
@@ -167,6 +200,14 @@ class Database:
         """
         self._open.checkpoint()
 
+    def check(self) -> list[str]:
+        """Have the backend read everything it holds and compare it with its checksums and indexes.
+
+        Returns:
+            A sentence for each thing that is wrong; empty when all is well. The log is checked by ``sessiondb check``.
+        """
+        return self._open.check()
+
     def stats(self) -> Stats:
         """Counters and states as they are now."""
         return self._open.stats()
@@ -205,6 +246,7 @@ def open(
     checkpoint_bytes: int = 16 * 1024 * 1024,
     checkpoint_records: int = 50_000,
     checkpoint_age_s: float = 60.0,
+    cache_bytes: int = 32 * 1024 * 1024,
     read_only: bool = False,
     create: bool = True,
     files: Files = _REAL_FILES,
@@ -213,7 +255,7 @@ def open(
 
     Args:
         location: a path (JSON unless the suffix says otherwise) or a URL: ``json:///relative.json``,
-            ``json:////absolute.json``, ``memory:``.
+            ``sqlite:////absolute.db``, ``lmdb:///folder``, ``memory:``.
         sync: when a commit returns: ``always`` (on disk: survives power loss), ``interval`` (synced within
             `sync_interval_ms`: survives ``kill -9``), ``never`` (``kill -9`` only).
         sync_interval_ms: for ``interval``, in milliseconds.
@@ -221,6 +263,7 @@ def open(
         checkpoint_bytes: checkpoint when the log holds so many bytes.
         checkpoint_records: checkpoint when the log holds so many changes.
         checkpoint_age_s: checkpoint so long after the first change since the last one, in seconds.
+        cache_bytes: budget for records kept in memory after they were read from SQLite; 0 for none.
         read_only: change nothing, not even after a crash.
         create: make the store when nothing is there.
         files: the file system, for tests.
@@ -240,6 +283,7 @@ def open(
         checkpoint_bytes=checkpoint_bytes,
         checkpoint_records=checkpoint_records,
         checkpoint_age_s=checkpoint_age_s,
+        cache_bytes=cache_bytes,
         read_only=read_only,
         create=create,
     )
@@ -251,6 +295,9 @@ def table(
     location: str | os.PathLike[str],
     name: str = "records",
     *,
+    indexes: Iterable[str] = (),
+    version: int = 1,
+    upgrades: Mapping[int, Upgrade] | None = None,
     enc_hook: EncHook | None = None,
     dec_hook: DecHook | None = None,
     **options: Any,
@@ -262,6 +309,9 @@ def table(
     type: type[T],
     *,
     id: str | None = None,
+    indexes: Iterable[str] = (),
+    version: int = 1,
+    upgrades: Mapping[int, Upgrade] | None = None,
     enc_hook: EncHook | None = None,
     dec_hook: DecHook | None = None,
     **options: Any,
@@ -273,6 +323,9 @@ def table(
     type: Any = Any,
     *,
     id: str | None = None,
+    indexes: Iterable[str] = (),
+    version: int = 1,
+    upgrades: Mapping[int, Upgrade] | None = None,
     enc_hook: EncHook | None = None,
     dec_hook: DecHook | None = None,
     **options: Any,
@@ -283,6 +336,9 @@ def table(
     type: Any = Any,
     *,
     id: str | None = None,
+    indexes: Iterable[str] = (),
+    version: int = 1,
+    upgrades: Mapping[int, Upgrade] | None = None,
     enc_hook: EncHook | None = None,
     dec_hook: DecHook | None = None,
     **options: Any,
@@ -294,15 +350,29 @@ def table(
         name: the table.
         type: as for `Database.table`.
         id: as for `Database.table`.
+        indexes: as for `Database.table`.
+        version: as for `Database.table`.
+        upgrades: as for `Database.table`.
         enc_hook: as for `Database.table`.
         dec_hook: as for `Database.table`.
         options: as for `open`.
     """
     database = open(location, **options)
     try:
-        opened = database.table(name, type, id=id, enc_hook=enc_hook, dec_hook=dec_hook)
+        opened = database.table(
+            name, type, id=id, indexes=indexes, version=version, upgrades=upgrades, enc_hook=enc_hook, dec_hook=dec_hook
+        )
     except BaseException:
         database.close()
         raise
     opened._owner = database
     return opened
+
+
+def _fields_to_index(codec: RecordCodec[Any], indexes: Iterable[str]) -> list[str]:
+    if isinstance(indexes, str):
+        raise UsageError(f"indexes are several: pass a list, as in [{indexes!r}]")
+    fields = [indexable(codec, name) for name in indexes]
+    if codec.version > 1:
+        fields.append(VERSION_FIELD)  # so that records of earlier versions are found without reading all
+    return fields

@@ -9,14 +9,17 @@ Dropping a table puts a new layer over the old one; readers at an earlier LSN go
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import msgspec
 
 from .backend import Changes, Pace, TableChanges, TableKind
-from .wal.operations import Delete, Drop, Operation
+from .field_index import FieldIndex
+from .query import Condition, FieldReader
+from .wal.operations import Delete, Drop, Index, Operation, Put, PutBytes, Unindex
 
 __all__ = ["Entry", "Memtable", "TableLayer", "entry_at"]
 
@@ -37,7 +40,7 @@ class Entry(msgspec.Struct, gc=False):
 class TableLayer:
     """One table's entries since it was last dropped."""
 
-    __slots__ = ("_sorted", "dropped_lsn", "entries", "kind", "older", "older_lsn_max")
+    __slots__ = ("_fields", "_lock", "_sorted", "dropped_lsn", "entries", "indexes", "kind", "older", "touched")
 
     def __init__(self, kind: TableKind | None, dropped_lsn: int, older: TableLayer | None):
         self.kind = kind
@@ -47,14 +50,19 @@ class TableLayer:
         self.older = older
         """The layer under the drop, for readers at an earlier LSN."""
         self.entries: dict[str, Entry] = {}
+        self.indexes: dict[str, bool] = {}
+        """Fields whose index was declared (True) or removed (False) in this layer."""
+        self.touched: list[str] | None = None
+        """Keys written since the last look into `_fields`; ``None`` until there is one."""
         self._sorted: list[str] = []
+        self._fields: dict[str, tuple[FieldReader, FieldIndex]] = {}
+        self._lock = threading.Lock()
 
     def sorted_keys(self) -> list[str]:
         """All keys in order; never mutated. Keys are only ever added, so new ones are the dict's last."""
         known = self._sorted
         if len(known) != len(self.entries):
-            # list() runs without letting other threads in, so it sees one state of the dict.
-            fresh = list(islice(self.entries, len(known), None)) if known else list(self.entries)
+            fresh = list(self.entries)[len(known) :]  # one call to list(): no other thread gets in
             self._sorted = known = sorted(known + fresh)
         return known
 
@@ -65,6 +73,26 @@ class TableLayer:
             layer = layer.older
         return layer
 
+    def candidates(self, condition: Condition) -> Iterable[str] | None:
+        """Keys of all entries that may satisfy the condition, at whatever LSN; ``None``: it may be any.
+
+        Made at the first call for a field and kept up to date from then on: a memtable is searched as often as it
+        is written to, and decoding all of it each time would make every search slow.
+        """
+        with self._lock:
+            if self.touched is None:
+                self.touched = []  # first: what is written from here on is in the list, the rest in the entries
+            if condition.field not in self._fields:
+                self._fields[condition.field] = made = (FieldReader([condition.field]), FieldIndex())
+                for key, entry in list(self.entries.items()):
+                    _add_to_index(made, key, entry)
+            fresh, count = self.touched, len(self.touched)
+            for key in dict.fromkeys(islice(fresh, count)):
+                for made in self._fields.values():
+                    _add_to_index(made, key, self.entries[key])
+            del fresh[:count]
+            return self._fields[condition.field][1].candidates(condition.test)
+
     def range(self, start: str | None, stop: str | None, *, reverse: bool) -> Iterator[tuple[str, Entry]]:
         """Entries with ``start <= key < stop``, in order."""
         keys = self.sorted_keys()
@@ -73,6 +101,16 @@ class TableLayer:
         chosen: Sequence[str] = keys[low:high]
         for key in reversed(chosen) if reverse else chosen:
             yield key, self.entries[key]
+
+
+def _add_to_index(made: tuple[FieldReader, FieldIndex], key: str, newest: Entry) -> None:
+    """All versions that a reader may still see; what was in the index stays: it names candidates, no more."""
+    reader, index = made
+    entry: Entry | None = newest
+    while entry is not None:
+        if entry.image is not None:
+            index.add(reader.read(entry.image)[0], key)
+        entry = entry.older
 
 
 def entry_at(entry: Entry | None, lsn: int) -> Entry | None:
@@ -115,19 +153,24 @@ class Memtable:
             layer = tables.get(operation.table)
             if layer is None:
                 layer = tables[operation.table] = TableLayer(None, 0, None)
-            if type(operation) is Delete:
-                image = None
-            else:
-                image = operation.image  # type: ignore[union-attr]
+            if type(operation) is Put or type(operation) is PutBytes:
+                image: bytes | None = operation.image
                 if layer.kind is None:
                     layer.kind = operation.kind  # type: ignore[assignment]
-            key = operation.key  # type: ignore[union-attr]
+            elif type(operation) is Delete:
+                image = None
+            else:
+                _declare(layer, operation)  # type: ignore[arg-type]
+                continue
+            key = operation.key
             before = None
             if newest_reader >= 0:
                 before = layer.entries.get(key)
                 if before is not None and before.lsn > newest_reader:
                     before = before.older  # nobody reads it any more; what it replaced may still be read
             layer.entries[key] = Entry(lsn, image, before)
+            if layer.touched is not None:
+                layer.touched.append(key)
         self.records += len(operations)
 
     def _drop(self, table: str, lsn: int, newest_reader: int) -> None:
@@ -143,5 +186,12 @@ class Memtable:
             while piece := {key: entry.image for key, entry in islice(entries, SLICE_RECORDS)}:
                 images |= piece
                 pace()
-            changes[name] = TableChanges(layer.kind, layer.dropped_lsn > 0, images)
+            changes[name] = TableChanges(layer.kind, layer.dropped_lsn > 0, images, layer.indexes)
         return changes
+
+
+def _declare(layer: TableLayer, operation: Index | Unindex) -> None:
+    made = type(operation) is Index
+    layer.indexes[operation.field] = made
+    if made and layer.kind is None:
+        layer.kind = "json"

@@ -21,7 +21,9 @@ the engine, which uses `Predicate` and `sort_key`. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
+from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -245,24 +247,36 @@ _NO_VALUE = (1,)
 
 
 def rank(value: Any) -> tuple[Any, ...]:
-    """Where a field's value stands in an ascending order; ``(1,)`` for null and absent."""
+    """Where a field's value stands in an ascending order; `_NO_VALUE` for null and absent."""
     if value is None or value is ABSENT:
         return _NO_VALUE
     kind = _kind(value)
     return (0, kind, value if kind < 3 else msgspec.json.encode(value))
 
 
-def sort_key(order: Sequence[Order]) -> Callable[[tuple[str, bytes]], tuple[Any, ...]]:
-    """A sort key for (key, image) pairs."""
+def sort_key(
+    order: Sequence[Order], converters: Mapping[str, Callable[[Any], Any]] = MappingProxyType({})
+) -> Callable[[tuple[str, bytes]], tuple[Any, ...]]:
+    """A sort key for (key, image) pairs.
+
+    Args:
+        order: the fields to sort by.
+        converters: for fields whose stored values are not in the order of what they stand for: makes what is.
+    """
+    if not order:
+        return itemgetter(0)
     reader = FieldReader(item.field for item in order)
     place = {field: number for number, field in enumerate(reader.fields)}
-    plan = [(place[item.field], item.descending) for item in order]
+    plan = [(place[item.field], item.descending, converters.get(item.field)) for item in order]
 
     def key_of(pair: tuple[str, bytes]) -> tuple[Any, ...]:
         values = reader.read(pair[1])
         parts: list[Any] = []
-        for number, descending in plan:
-            found = rank(values[number])
+        for number, descending, convert in plan:
+            value = values[number]
+            found = rank(value)
+            if convert is not None and found is not _NO_VALUE:
+                found = (0, 3, convert(value))
             # Last in both directions: only what has a value is turned round.
             parts.append((0, _Descending(found)) if descending and found is not _NO_VALUE else found)
         parts.append(pair[0])

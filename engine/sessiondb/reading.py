@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from typing import Any, Generic, TypeVar, overload
 
 from .codec import RecordCodec, check_key
 from .errors import UsageError
+from .finding import count, find, make_plan
 from .mapping import TableItems, TableValues
+from .versions import VERSION_FIELD
 from .views import View, Views
 
 __all__ = ["TableReader", "check_bounds", "prefix_stop"]
@@ -111,9 +113,60 @@ class TableReader(Mapping[str, T], Generic[T]):
 
         return images() if limit != 0 else iter(())
 
-    def count(self, prefix: str = "") -> int:
-        """The number of records, or of those whose key begins with `prefix`."""
+    # ---- queries
+
+    def find(
+        self,
+        where: Mapping[str, Any] | None = None,
+        *,
+        order_by: str | Sequence[str] = (),
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Iterator[tuple[str, T]]:
+        """(key, record) pairs that satisfy all conditions, as of the moment of the call.
+
+        Conditions look at top-level fields of the stored documents; `sessiondb.query` says what equals what.
+
+        Args:
+            where: field to a value (``None`` is a stored null) or to `between`, `one_of`, `prefix` or `absent`.
+            order_by: fields to sort by, with ``-`` in front for descending; null and absent come last both ways. In
+                the end, and without it, by key.
+            limit: at most so many pairs.
+            offset: after leaving out so many.
+
+        Raises:
+            UsageError: a field that the type does not have, a value that cannot be compared, a bad limit.
+            ValidationError: a stored record does not fit the table's type (when it is reached).
+        """
+        plan = make_plan(self._codec, where, order_by)
+        for name, number in (("limit", 0 if limit is None else limit), ("offset", offset)):
+            if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+                raise UsageError(f"{name} is {number!r}; it must be a whole number of at least 0")
+        view = self._pin()  # now, not when the first pair is asked for
+
+        def records() -> Iterator[tuple[str, T]]:
+            with view:
+                for key, image in find(view.layers(self.name), plan, view.indexes(self.name), limit, offset):
+                    yield key, self._codec.decode(key, image)
+
+        return records()
+
+    def indexes(self) -> list[str]:
+        """The fields that have an index, by their names in Python."""
+        with self._pin() as view:
+            fields = view.indexes(self.name)
+        names = {field: name for name, field in (self._codec.fields or {}).items()}
+        return sorted(names.get(field, field) for field in fields if field != VERSION_FIELD)
+
+    def count(self, prefix: str = "", *, where: Mapping[str, Any] | None = None) -> int:
+        """The number of records; with `prefix` of those whose key begins with it, with `where` as in `find`."""
         check_bounds(prefix=prefix)
+        if where is not None:
+            if prefix:
+                raise UsageError("count() takes a prefix of the keys or conditions, not both")
+            plan = make_plan(self._codec, where, ())
+            with self._pin() as view:
+                return count(view.layers(self.name), plan, view.indexes(self.name))
         with self._pin() as view:
             if not prefix:
                 return view.count(self.name)

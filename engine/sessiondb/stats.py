@@ -85,5 +85,11 @@ class Stats(msgspec.Struct, frozen=True):
     """Why the last attempt failed; ``None`` when it succeeded."""
     back_pressure_waits: int
     """Commits that had to wait for room in the log."""
+    cache_hits: int
+    """Point reads of the backend that the record cache answered."""
+    cache_misses: int
+    """Point reads that it did not."""
+    cache_bytes: int
+    """What it holds; at most `Options.cache_bytes`."""
     failure: str | None
     """Why the store is poisoned."""

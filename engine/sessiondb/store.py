@@ -8,19 +8,23 @@ import time
 import weakref
 
 from .backend import Backend, Position
+from .cache import BaseReader
 from .checkpoint import Checkpointer
 from .commit import Committer
 from .config import Limits, Options
 from .errors import ReadOnlyError, SessionDBError, StoreFailedError
 from .files import Files
+from .index_rules import IndexRules, check_image
 from .location import Location
 from .lock import StoreLocks
 from .memtable import Memtable
+from .query import FieldReader
 from .recovery import make_report, recover, survey, torn_report
 from .stats import RecoveryReport, Stats
 from .views import Triple, View, Views
 from .wal.log import AppendLog
 from .wal.no_log import NoLog
+from .wal.operations import Drop, Index, Unindex
 from .wal.verdict import segment_names
 
 __all__ = ["Store"]
@@ -40,10 +44,13 @@ class Store:
         self.options = options
         self.backend = backend
         self.identity = backend.identity()
+        self.reader = BaseReader(backend, options.cache_bytes)
+        self.index_rules = IndexRules()
         self.report: RecoveryReport
         self._locks = locks
         self._syncer: _Syncer | None = None
         self._starting = threading.Lock()
+        self._indexing = threading.Lock()
         self._closed = False
 
     def start(self, *, is_new: bool) -> None:
@@ -53,7 +60,7 @@ class Store:
         """
         folder = type(self.backend).log_folder(self.location.path)
         position = self.backend.position()
-        base = self.backend.read()
+        base = self.reader.read()
         memtable = Memtable(position.lsn)
         if folder is None:
             self.log = NoLog(position.epoch, position.lsn)
@@ -65,6 +72,9 @@ class Store:
             self.log, memtable, self.report = recovered
         self.views = Views(memtable.last_lsn, base)
         self.views.install(Triple(memtable, None, base))
+        with self.pin() as view:
+            for name in view.tables():
+                self.index_rules.add(name, view.indexes(name))
         self._begin(memtable)
         _open_stores.add(self)
 
@@ -101,6 +111,7 @@ class Store:
             self.log,
             self.views,
             self.backend,
+            self.reader,
             options,
             limits,
             before_roll=lambda: self.views.catch_up(),
@@ -110,6 +121,7 @@ class Store:
             self.log,
             self.views,
             limits,
+            self.index_rules,
             options.sync,
             self.checkpointer.make_room,
             self._became_dirty,
@@ -159,6 +171,65 @@ class Store:
         _ = self.views.triple  # closed stores say so
         self.committer.wait_durable(lsn)
 
+    def create_index(self, table: str, field: str) -> bool:
+        """Keep an index on a field of the stored documents; built by the next checkpoint, which is made at once.
+
+        Returns:
+            Whether there was none.
+
+        Raises:
+            ValidationError: a record that is there holds what cannot be indexed; nothing was written.
+        """
+        self.must_be_writable()
+        with self._indexing:
+            with self.pin() as view:
+                if field in view.indexes(table):
+                    return False
+            with self.views.append_lock:
+                self.index_rules.add(table, [field])  # from here on nobody stores what cannot be indexed
+            try:
+                with self.pin() as view:
+                    reader = FieldReader([field])
+                    for key, image in view.scan(table):
+                        check_image(table, key, reader, image)
+                self.committer.commit((Index(table, field),))
+            except BaseException:
+                self._reset_rules(table)
+                raise
+        self._became_dirty(True)
+        return True
+
+    def drop_index(self, table: str, field: str) -> bool:
+        """Keep no index on a field any more.
+
+        Returns:
+            Whether there was one.
+        """
+        self.must_be_writable()
+        with self._indexing:
+            with self.pin() as view:
+                if field not in view.indexes(table):
+                    return False
+            self.committer.commit((Unindex(table, field),))
+            self._reset_rules(table)
+        return True
+
+    def drop_table(self, table: str, sync: str | None) -> None:
+        """Remove a table with all its records and indexes."""
+        with self._indexing:
+            self.committer.commit((Drop(table),), sync)
+            self._reset_rules(table)
+
+    def _reset_rules(self, table: str) -> None:
+        with self.pin() as view, self.views.append_lock:
+            self.index_rules.drop(table)
+            self.index_rules.add(table, view.indexes(table))
+
+    def check(self) -> list[str]:
+        """Have the backend read everything it holds; a sentence for each thing that is wrong."""
+        _ = self.views.triple
+        return self.backend.check()
+
     def checkpoint(self) -> None:
         """Move everything committed so far into the backend.
 
@@ -180,7 +251,7 @@ class Store:
             segments, disk_bytes = self._segments()
         except OSError as error:
             raise StoreFailedError(f"cannot look at the log of {self.location}: {error}") from error
-        failure = log.failure
+        failure, cache = log.failure, self.reader.cache
         state = "poisoned" if failure is not None else "read-only" if self.options.read_only else "open"
         return Stats(
             location=str(self.location),
@@ -203,6 +274,9 @@ class Store:
             checkpoint_failures=self.checkpointer.failures,
             last_checkpoint_error=self.checkpointer.last_error,
             back_pressure_waits=self.checkpointer.waits,
+            cache_hits=0 if cache is None else cache.hits,
+            cache_misses=0 if cache is None else cache.misses,
+            cache_bytes=0 if cache is None else cache.bytes,
             failure=None if failure is None else str(failure),
         )
 
@@ -263,6 +337,7 @@ class Store:
         self.views.close(f"the database {self.location} belongs to the parent process; next: open it in this process")
         if isinstance(self.log, AppendLog):
             self.log.tail.file.close()
+        self.backend.abandon()
         self._locks.release()  # closing a descriptor that the parent still has open unlocks nothing
 
 

@@ -12,12 +12,14 @@ from .codec import RecordCodec, check_key
 from .commit import Committer, RefusingCommitter
 from .config import SyncLevel
 from .errors import ConflictError, DuplicateKeyError, UsageError, ValidationError
+from .finding import indexable
 from .reading import TableReader, check_bounds, prefix_stop
 from .store import Store
 from .views import Views
 from .wal.operations import Delete, Operation, Put, PutBytes
 
 if TYPE_CHECKING:
+    from .storage import TableStorage
     from .database import Database
 
 __all__ = ["Table"]
@@ -311,7 +313,37 @@ class Table(TableReader[T], MutableMapping[str, T]):
         """Delete every record, in one transaction; the table stays."""
         self.delete_prefix("")
 
+    # ---- indexes
+
+    def create_index(self, field: str) -> bool:
+        """Keep an index on a field, so that `find` reads only what matches; kept until `drop_index`.
+
+        Writes go on meanwhile; the index is used as soon as the checkpoint that builds it, begun at once, is done.
+
+        Returns:
+            Whether there was none.
+
+        Raises:
+            UsageError: the field is unknown, or holds what has no order as text (a list, an own type).
+            ValidationError: a record that is there holds what cannot be indexed; nothing was changed.
+        """
+        return self._store.create_index(self.name, indexable(self._codec, field))
+
+    def drop_index(self, field: str) -> bool:
+        """Keep no index on a field any more.
+
+        Returns:
+            Whether there was one.
+        """
+        return self._store.drop_index(self.name, indexable(self._codec, field))
+
     # ---- the five-line start
+
+    def as_storage(self) -> TableStorage[T]:
+        """This table through the interface `sessiondb.DatabaseStorage`."""
+        from .storage import TableStorage  # it stands on tables
+
+        return TableStorage(self)
 
     def close(self) -> None:
         """Close the database that `sessiondb.table` opened for this table; nothing for any other table."""

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from .backend import BackendView, TableKind
 from .errors import ClosedError
 from .memtable import Entry, Memtable, TableLayer, entry_at
 
-__all__ = ["Triple", "View", "Views"]
+__all__ = ["Layers", "Triple", "View", "Views"]
 
 
 class Triple(NamedTuple):
@@ -27,6 +27,16 @@ class Triple(NamedTuple):
     active: Memtable
     frozen: Memtable | None
     base: BackendView
+
+
+class Layers(NamedTuple):
+    """Where one table's records are, for a reader at one LSN."""
+
+    tops: list[TableLayer]
+    """From the memtables, the top first."""
+    base: BackendView | None
+    """``None``: a drop hides what the backend has."""
+    lsn: int
 
 
 class Views:
@@ -166,10 +176,12 @@ class Views:
 class View:
     """All records as they are at one LSN. Close it, or leave its ``with`` block, to let go of what it keeps."""
 
+    _pins: ClassVar[dict[int, int]] = {}  # for the destructor, when a Ctrl-C ended the constructor
+
     def __init__(self, triple: Triple, lsn: int, pins: dict[int, int]):
         self.lsn = lsn
         self._triple = triple
-        self._pins = pins
+        self._pins = pins  # type: ignore[misc]
 
     def close(self) -> None:
         """Unpin; a second call does nothing."""
@@ -259,6 +271,20 @@ class View:
             entry = entry_at(newest, self.lsn)
             if entry is not None:
                 yield key, entry.image
+
+    def indexes(self, table: str) -> frozenset[str]:
+        """The fields that have an index, by their names in the stored documents."""
+        layers, below = self._layers(table)
+        fields = set(self._triple.base.indexes(table)) if below else set()
+        for layer in reversed(layers):
+            for field, made in list(layer.indexes.items()):
+                (fields.add if made else fields.discard)(field)
+        return frozenset(fields)
+
+    def layers(self, table: str) -> Layers:
+        """What a query looks through: see `sessiondb.finding`."""
+        layers, below = self._layers(table)
+        return Layers(layers, self._triple.base if below else None, self.lsn)
 
     def count(self, table: str) -> int:
         """The number of records of the table."""

@@ -24,7 +24,8 @@ from sessiondb.errors import (
     WrongBackendError,
 )
 
-from .disk import FOLDER, SimulatedDisk
+from .disk import SimulatedDisk
+from .ops import FOLDER
 from .oracle import FOLDER_PATH, STORE_PATH, History, Tables, deterministic, recover_once
 from .session import Session
 

@@ -6,6 +6,9 @@ The record holds creations, writes (through a file or a mapping), syncs, renames
 and what the workload announces: ``issued`` before a transaction is handed to the engine, ``returned`` when the call is
 back, ``ack`` when the engine has said that it is durable, ``opened`` after a recovery.
 
+Backends that do their own file I/O (SQLite, LMDB) keep what they hold in `SimulatedDisk.stores`, changed by `step`
+only: the whole content at once, durable at once, with nothing in between (see `crash.atomic`).
+
 Stops and faults:
 
 * `kill`: the process dies; the page cache stays, all locks go, its open files are dead.
@@ -18,36 +21,16 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import count
-from typing import Any, NamedTuple
 
 from sessiondb.files import Bytes, File, Files, FileStat, Mapping
 
-__all__ = ["FOLDER", "HALF", "WHOLE", "Op", "SimulatedDisk", "describe"]
+from .ops import FOLDER, HALF, WHOLE, Op, Stored
 
-FOLDER = 0
-"""Stands for the inode of any folder: folders have names, but nothing else that matters."""
-HALF = "half"
-"""What a hook returns to have half of a write done before it fails with ENOSPC."""
-WHOLE = "whole"
-"""What a hook returns to have all of a write done before it fails with ENOSPC."""
+__all__ = ["SimulatedDisk"]
 
 _devices = count(1 << 20)
-
-
-class Op(NamedTuple):
-    """One recorded operation."""
-
-    kind: str
-    """create, write, sync, sync_failed, replace, link, unlink, mkdir, sync_folder; or an announcement: issued,
-    returned, ack, opened, history."""
-    path: str
-    inode: int = -1
-    offset: int = 0
-    data: Any = b""
-    """The bytes written; for a replace or link the source path; for an announcement what was announced."""
-    mapped: bool = False
 
 
 class Inode:
@@ -203,15 +186,18 @@ class SimulatedDisk(Files):
     Args:
         names: path to inode number (`FOLDER` for a folder): all of it is durable.
         contents: inode number to bytes: all of it is durable.
+        stores: path to what a backend stored there.
         keep_log: record what is done, for `crash.states`.
     """
 
-    def __init__(self, names: dict[str, int] | None = None, contents: dict[int, bytes] | None = None, *,
-                 keep_log: bool = True):  # fmt: skip
+    def __init__(self, names: dict[str, int] | None = None, contents: dict[int, bytes] | None = None,
+                 stores: dict[str, Stored] | None = None, *, keep_log: bool = True):  # fmt: skip
         contents = contents or {}
         self.device = next(_devices)
         self.names_before = dict(names or {"/sim": FOLDER})
         self.contents_before = dict(contents)
+        self.stores_before = dict(stores or {})
+        self.stores = dict(self.stores_before)
         self.entries = dict(self.names_before)
         self.inodes = {number: Inode(number, data) for number, data in contents.items()}
         self.log: list[Op] | None = [] if keep_log else None
@@ -230,6 +216,7 @@ class SimulatedDisk(Files):
         """Begin the record anew: everything that processes see now is durable, and `history` is what led to it."""
         self.names_before = dict(self.entries)
         self.contents_before = {number: bytes(inode.data) for number, inode in self.inodes.items()}
+        self.stores_before = dict(self.stores)
         self.log = [Op("history", "", data=history)]
 
     def record(self, op: Op) -> None:
@@ -256,7 +243,7 @@ class SimulatedDisk(Files):
     def copy(self, *, keep_log: bool = True) -> SimulatedDisk:
         """Another disk with the same live contents, all of them durable."""
         contents = {number: bytes(self.inodes[number].data) for number in self.entries.values() if number != FOLDER}
-        return SimulatedDisk(self.entries, contents, keep_log=keep_log)
+        return SimulatedDisk(self.entries, contents, self.stores, keep_log=keep_log)
 
     def file_bytes(self, path: str) -> bytes:
         """What a process would read from the file."""
@@ -271,11 +258,26 @@ class SimulatedDisk(Files):
         self._next_descriptor += 1
         return self._next_descriptor
 
+    # ---- what backends do by themselves
+
+    def look(self, path: str) -> Stored | None:
+        """What a backend has stored at the path."""
+        self._act("look", path)
+        return self.stores.get(path)
+
+    def step(self, path: str, make: Callable[[], Stored]) -> None:
+        """Let a backend store what `make` returns: atomic, and durable at once; the path's folder must be there."""
+        wish = self._act("step", path)
+        self._folder_of(path)
+        stored = self.stores[path] = make()
+        self.record(Op("step", path, data=stored))
+        if wish == WHOLE:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
     # ---- the contract of Files
 
-    def _act(self, kind: str, path: str) -> None:
-        if self.hook is not None:
-            self.hook(kind, path)
+    def _act(self, kind: str, path: str) -> object:
+        return None if self.hook is None else self.hook(kind, path)
 
     def _folder_of(self, path: str) -> str:
         folder = path.rpartition("/")[0]
@@ -382,16 +384,3 @@ class SimulatedDisk(Files):
 
     def boot_id(self) -> bytes:
         return b"simulated boot 1"
-
-
-def describe(ops: Iterable[Op]) -> str:
-    """A log for people, a line an operation."""
-    lines = []
-    for index, op in enumerate(ops):
-        detail = f" {len(op.data)} bytes at {op.offset}" if op.kind == "write" else ""
-        if op.kind in ("returned", "ack", "opened"):
-            detail = f" {op.data}"
-        elif op.kind == "issued":
-            detail = f" {op.data[0]}"
-        lines.append(f"{index:4} {op.kind}{'(mapped)' if op.mapped else ''} {op.path}{detail}")
-    return "\n".join(lines)

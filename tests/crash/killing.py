@@ -18,7 +18,8 @@ import msgspec
 import sessiondb
 from sessiondb.files import Bytes, File, Files, Mapping
 
-from .disk import Op
+from .atomic import real_target
+from .ops import Op
 from .oracle import HUGE, History, deterministic, forget_everything, read_tables
 from .session import Session
 from .workloads import WORKLOADS
@@ -196,7 +197,7 @@ def run_child(name: str, folder: Path, fatal: int, moment: Moment) -> tuple[int,
         try:
             os.close(reading)
             with deterministic(1):
-                WORKLOADS[name](Session(1, DyingFiles(writing, fatal, moment), str(folder / "store.json")))
+                WORKLOADS[name](Session(1, DyingFiles(writing, fatal, moment), real_target("json", folder)))
             status = 0
         finally:
             os._exit(status)
@@ -212,7 +213,7 @@ def count_operations(name: str, folder: Path) -> int:
     """How many file operations the workload makes when nothing stops it."""
     files = DyingFiles()
     with deterministic(1):
-        session = Session(1, files, str(folder / "store.json"))
+        session = Session(1, files, real_target("json", folder))
         WORKLOADS[name](session)
         session.kill()
     shutil.rmtree(folder)

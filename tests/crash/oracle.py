@@ -6,7 +6,8 @@
 3. Reading the log without recovering it (what ``log verify`` does) finds the same last LSN.
 4. A second recovery finds the same LSN and the same state, and nothing torn.
 5. The store takes a further transaction, and has it after another recovery.
-6. All of this holds again when the power is cut during the recovery itself; it then ends at the same LSN.
+6. `find` and `count` on every indexed field agree with a look at all records; the backend's `check` finds nothing.
+7. All of this holds again when the power is cut during the recovery itself; it then ends at the same LSN.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ from sessiondb.store import Store
 from sessiondb.wal import head
 from sessiondb.wal.operations import Put
 
-from .disk import Op, SimulatedDisk
+from .atomic import JSON, SCHEMES, Target, clean_up
+from .disk import SimulatedDisk
+from .ops import Op
+from .queries import wrong_answer
 from .states import CrashState, Replay, possible_disks
 
 __all__ = [
@@ -50,19 +54,19 @@ __all__ = [
     "recover_once",
 ]  # fmt: skip
 
-STORE_PATH = "/sim/store.json"
-FOLDER_PATH = f"{STORE_PATH}.wal"
+STORE_PATH, FOLDER_PATH = JSON.path, JSON.folder
 HUGE = 1 << 60
+CHECKED_SHARE = 0.1
 
 Tables = dict[str, dict[str, bytes]]
-"""Everything in a store: table to key to the record's bytes."""
+"""Everything in a store: table to key to the record's bytes; under "", which is no table, "TABLE/FIELD" per index."""
 
 
-def open_quietly(files: Files, path: str = STORE_PATH, **options: Any) -> Store:
+def open_quietly(files: Files, target: Target = JSON, **options: Any) -> Store:
     """Open with triggers so large that no checkpoint begins by itself."""
     options = {"checkpoint_bytes": HUGE, "checkpoint_records": HUGE, "checkpoint_age_s": 1e9, "lock_timeout": 0.0,
                **options}  # fmt: skip
-    return opening.open_store(files, Location("json", path), Options(**options))
+    return opening.open_store(files, Location(target.scheme, target.path), Options(**options))
 
 
 def forget_everything() -> None:
@@ -87,6 +91,7 @@ def deterministic(seed: int) -> Iterator[None]:
         return now
 
     with (
+        mock.patch.dict(opening.BUILT_IN, SCHEMES),
         mock.patch.object(os, "urandom", rng.randbytes),
         mock.patch.object(time, "time_ns", tick),
         mock.patch.object(time, "gmtime", _always(time.gmtime(0))),
@@ -95,13 +100,18 @@ def deterministic(seed: int) -> Iterator[None]:
         mock.patch.object(head, "_start_time", _always(1)),
         mock.patch.object(Checkpointer, "became_dirty", _always(None)),
     ):
-        yield
+        try:
+            yield
+        finally:
+            clean_up()
 
 
 def read_tables(store: Store) -> Tables:
     """Everything that a reader sees."""
     with store.pin() as view:
-        return {name: dict(view.scan(name)) for name in view.tables()}
+        tables = {name: dict(view.scan(name)) for name in view.tables()}
+        indexes = {f"{name}/{field}": b"" for name in tables for field in view.indexes(name)}
+        return {**tables, "": indexes} if indexes else tables
 
 
 class Outcome(NamedTuple):
@@ -113,9 +123,11 @@ class Outcome(NamedTuple):
     report: RecoveryReport
 
 
-def recover_once(disk: SimulatedDisk, then: Callable[[Store], None] | None = None, **options: Any) -> Outcome:
+def recover_once(
+    disk: SimulatedDisk, then: Callable[[Store], None] | None = None, target: Target = JSON, **options: Any
+) -> Outcome:
     """Open the store, look, and die."""
-    store = open_quietly(disk, **options)
+    store = open_quietly(disk, target, **options)
     try:
         outcome = Outcome(store.views.visible_lsn, store.log.epoch, read_tables(store), store.report)
         if then is not None:
@@ -201,8 +213,9 @@ class _Seen(NamedTuple):
 class Oracle:
     """Recovers disks and judges what comes out; remembers which it has seen."""
 
-    def __init__(self, seed: int):
+    def __init__(self, seed: int, target: Target = JSON):
         self.rng = Random(seed)
+        self.target = target
         self.digests: set[int] = set()
         self.violations: list[str] = []
         self.nested = 0
@@ -256,8 +269,8 @@ class Oracle:
 
     def _recover(self, state: CrashState, history: History, nested_budget: int) -> Outcome:
         disk = state.disk(keep_log=nested_budget > 0)
-        verified = _attempt("log verify", lambda: _verify(disk))
-        first = _attempt("recovery", lambda: recover_once(disk))
+        verified = _attempt("log verify", lambda: _verify(disk, self.target))
+        first = _attempt("recovery", lambda: recover_once(disk, self._look, self.target))
         problem = history.judge(first.lsn, first.tables)
         if not problem and verified is not None and verified != first.lsn:
             problem = f"log verify says LSN {verified}, the recovery says {first.lsn}"
@@ -271,10 +284,21 @@ class Oracle:
         self._again(disk, first)
         return first
 
+    def _look(self, store: Store) -> None:
+        """What only the running store can answer: queries, always; the backend's own check, sometimes."""
+        tables = read_tables(store)
+        wrong = wrong_answer(store, tables) if "" in tables else ""
+        if wrong:
+            raise _Violation(wrong)
+        if self.rng.random() < CHECKED_SHARE:
+            problems = store.backend.check()
+            if problems:
+                raise _Violation(f"check() says {problems}")
+
     def _again(self, disk: SimulatedDisk, first: Outcome) -> None:
         """The second recovery, and a third after one more transaction."""
         more = self.rng.random() < 0.2
-        second = _attempt("second recovery", lambda: recover_once(disk, _one_more if more else None))
+        second = _attempt("second recovery", lambda: recover_once(disk, _one_more if more else None, self.target))
         if (second.lsn, second.tables) != (first.lsn, first.tables):
             raise _Violation(
                 f"the second recovery ends at LSN {second.lsn}, the first at {first.lsn}; or states differ"
@@ -282,7 +306,7 @@ class Oracle:
         if second.report.torn_tail is not None or second.epoch != first.epoch:
             raise _Violation(f"the second recovery cuts again: {second.report}")
         if more:
-            third = _attempt("third recovery", lambda: recover_once(disk))
+            third = _attempt("third recovery", lambda: recover_once(disk, target=self.target))
             wanted = {**first.tables, "more": {**first.tables.get("more", {}), "key": b'"more"'}}
             if third.lsn != first.lsn + 1 or third.tables != wanted:
                 raise _Violation("a transaction after the recovery is not there after the next one")
@@ -303,7 +327,7 @@ class Oracle:
                 again = state.disk(keep_log=False)
                 outcome = _attempt(
                     f"recovery after a power cut behind operation {index} of a recovery ({op.kind} {op.path})",
-                    lambda again=again: recover_once(again),  # type: ignore[misc]
+                    lambda again=again: recover_once(again, target=self.target),  # type: ignore[misc]
                 )
                 if (outcome.lsn, outcome.tables) != (first.lsn, first.tables):
                     raise _Violation(
@@ -324,21 +348,23 @@ class _Violation(Exception):
 def _attempt(what: str, call: Callable[[], Any]) -> Any:
     try:
         return call()
+    except _Violation:
+        raise
     except Exception as error:
         forget_everything()
         raise _Violation(f"{what} raised {type(error).__name__}: {error}") from error
 
 
-def _verify(disk: SimulatedDisk) -> int | None:
+def _verify(disk: SimulatedDisk, target: Target) -> int | None:
     """The last LSN that reading finds; ``None`` where there is no store yet."""
-    backend = opening.backend_class("json")
-    if not backend.exists(disk, STORE_PATH):
+    backend = opening.backend_class(target.scheme)
+    if not backend.exists(disk, target.path):
         return None
-    opened = backend.open(disk, STORE_PATH, create=False)
+    opened = backend.open(disk, target.path, create=False, read_only=True)
     position = opened.position()
-    if disk.stat(FOLDER_PATH) is None:
+    if disk.stat(target.folder) is None:
         return position.lsn
-    return survey(disk, FOLDER_PATH, opened.identity().uuid, position.lsn).contents.last_lsn
+    return survey(disk, target.folder, opened.identity().uuid, position.lsn).contents.last_lsn
 
 
 def _one_more(store: Store) -> None:

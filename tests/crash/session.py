@@ -17,10 +17,12 @@ import msgspec
 import sessiondb
 from sessiondb.errors import DurabilityUnknownError, StoreFailedError
 from sessiondb.store import Store
-from sessiondb.wal.operations import Delete, Put, PutBytes
+from sessiondb.wal.operations import Delete, Drop, Index, Put, PutBytes, Unindex
 
-from .disk import Op, SimulatedDisk
-from .oracle import HUGE, STORE_PATH, History, Tables, forget_everything
+from .atomic import JSON, Target
+from .disk import SimulatedDisk
+from .ops import Op
+from .oracle import HUGE, History, Tables, forget_everything
 from .states import Replay, possible_disks
 
 __all__ = ["Killed", "Session", "drop_unsynced"]
@@ -36,15 +38,15 @@ class Session:
     Args:
         seed: of the random numbers.
         disk: what it runs on; a real file system that can `kill`, `record` and `settle` does for most workloads.
-        path: where the store is.
+        target: the store.
     """
 
-    def __init__(self, seed: int, disk: Any = None, path: str = STORE_PATH):
+    def __init__(self, seed: int, disk: Any = None, target: Target = JSON):
         self.rng = Random(seed)
         self.disk = disk or SimulatedDisk()
         self.disks: list[SimulatedDisk] = [self.disk]
         """Every disk with a record to check."""
-        self.path = path
+        self.target = target
         self.history = History()
         self.db: sessiondb.Database | None = None
 
@@ -69,7 +71,7 @@ class Session:
     def open(self, **options: Any) -> sessiondb.Database:
         """Open the store; nothing happens in the background."""
         self.db = sessiondb.open(
-            self.path, files=self.disk, lock_timeout=0.0, checkpoint_bytes=HUGE, checkpoint_records=HUGE,
+            self.target.location, files=self.disk, lock_timeout=0.0, checkpoint_bytes=HUGE, checkpoint_records=HUGE,
             checkpoint_age_s=1e9, **options,
         )  # fmt: skip
         self._announce("opened", self.store.views.visible_lsn)
@@ -136,13 +138,24 @@ class Session:
         """Drop a table."""
         db = self.db
         assert db is not None
-        if table not in self.tables:
-            return
-        lsn = self.store.views.visible_lsn + 1
-        tables = {name: rows for name, rows in self.tables.items() if name != table}
-        self._announce("issued", (lsn, tables))
-        assert db.drop(table)
-        self._announce("ack" if self.store.options.sync == "always" else "returned", lsn)
+        if table in self.tables:
+            self.change([Drop(table)], lambda: db.drop(table), durable=self.store.options.sync == "always")
+
+    def index(self, table: str, field: str) -> None:
+        """Declare an index."""
+        assert self.db is not None
+        handle = self.db.table(table)
+        if f"{table}/{field}" not in self.tables.get("", {}):
+            durable = self.store.options.sync == "always"
+            self.change([Index(table, field)], lambda: handle.create_index(field), durable=durable)
+
+    def unindex(self, table: str, field: str) -> None:
+        """Remove an index; KeyError when there is none."""
+        assert self.db is not None
+        handle = self.db.table(table)
+        _ = self.tables.get("", {})[f"{table}/{field}"]
+        durable = self.store.options.sync == "always"
+        self.change([Unindex(table, field)], lambda: handle.drop_index(field), durable=durable)
 
     def some_puts(self, count: int, sync: Any = None, size_max: int = 120) -> None:
         """Put records with random keys and sizes."""
@@ -225,6 +238,11 @@ class Session:
         finally:
             self.kill()
 
+    @property
+    def storing(self) -> str:
+        """The operation by which a checkpoint reaches the store."""
+        return "replace" if self.target.name == "json" else "step"
+
     def fail_once(self, kind: str, code: int, wish: str = "") -> None:
         """The next operation of this kind fails."""
         disk = self.disk
@@ -253,9 +271,19 @@ def drop_unsynced(disk: SimulatedDisk, path: str) -> None:
 
 def _after(tables: Tables, operations: list[Any]) -> Tables:
     after = {name: dict(rows) for name, rows in tables.items()}
+    indexes = after.pop("", {})
     for operation in operations:
+        table = operation.table
         if isinstance(operation, Delete):
-            after[operation.table].pop(operation.key, None)
+            after[table].pop(operation.key, None)
+        elif isinstance(operation, Drop):
+            del after[table]
+            indexes = {name: b"" for name in indexes if not name.startswith(f"{table}/")}
+        elif isinstance(operation, Index):
+            after.setdefault(table, {})
+            indexes[f"{table}/{operation.field}"] = b""
+        elif isinstance(operation, Unindex):
+            indexes.pop(f"{table}/{operation.field}", None)
         else:
-            after.setdefault(operation.table, {})[operation.key] = operation.image
-    return after
+            after.setdefault(table, {})[operation.key] = operation.image
+    return {**after, "": indexes} if indexes else after

@@ -1,7 +1,8 @@
 """Running the crash-state simulator over many workloads and seeds, on all cores.
 
 A job is one workload with one seed. It is repeatable, so a violation is reproduced from the line that reports it, in
-the folder ``tests``: ``python -m crash.simulate checkpoints 3 12`` prints what was recorded and what is wrong with it.
+the folder ``tests``: ``python -m crash.simulate checkpoints 3 12 sqlite`` prints what was
+recorded and what is wrong with it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from itertools import count
 from typing import NamedTuple
 
-from .disk import describe
+from .atomic import TARGETS
+from .ops import describe
 from .oracle import Oracle, deterministic
 from .workloads import WORKLOADS, run_workload
 
@@ -31,9 +33,10 @@ class Job(NamedTuple):
     seed: int
     budget: int
     nested_share: float = 0.02
+    target: str = "json"
 
     def __str__(self) -> str:
-        return f"{self.workload} seed {self.seed} budget {self.budget}"
+        return f"{self.workload} seed {self.seed} budget {self.budget} on {self.target}"
 
 
 class Result(NamedTuple):
@@ -72,8 +75,8 @@ def run_job(job: Job) -> Result:
     logging.disable(logging.CRITICAL)
     try:
         with deterministic(job.seed):
-            session = run_workload(job.workload, job.seed)
-            oracle = Oracle(job.seed)
+            session = run_workload(job.workload, job.seed, TARGETS[job.target])
+            oracle = Oracle(job.seed, TARGETS[job.target])
             for number, disk in enumerate(session.disks):
                 found = len(oracle.violations)
                 oracle.check_log(disk, job.budget, nested_share=job.nested_share)
@@ -85,10 +88,10 @@ def run_job(job: Job) -> Result:
         logging.disable(logging.NOTSET)
 
 
-def rounds(budget: int, nested_share: float = 0.02) -> Iterator[list[Job]]:
+def rounds(budget: int, nested_share: float = 0.02, target: str = "json") -> Iterator[list[Job]]:
     """Every workload with one seed, then with the next, without end."""
     for seed in count():
-        yield [Job(name, seed, budget, nested_share) for name in WORKLOADS]
+        yield [Job(name, seed, budget, nested_share, target) for name in WORKLOADS]
 
 
 def simulate(states: int, jobs: Iterable[list[Job]], workers: int | None = None) -> Summary:
@@ -127,11 +130,11 @@ def simulate(states: int, jobs: Iterable[list[Job]], workers: int | None = None)
 
 def main() -> None:
     """Repeat one job, for people."""
-    name, seed, budget = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    name, seed, budget, target = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), (*sys.argv[4:], "json")[0]
     with deterministic(seed):
-        for number, disk in enumerate(run_workload(name, seed).disks):
+        for number, disk in enumerate(run_workload(name, seed, TARGETS[target]).disks):
             print(f"disk {number}", describe(disk.log or ()), sep="\n")
-    print(*run_job(Job(name, seed, budget)).violations or ["no violations"], sep="\n")
+    print(*run_job(Job(name, seed, budget, target=target)).violations or ["no violations"], sep="\n")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ pending. `possible_disks` turns that into disks. What may happen to what is pend
   at the same place. Garbage and zeros hit only the words that were being written; of a mapped file, the sector.
 * **Sizes.** A file that grew has its old size, its new one, or stopped at a page or write in between; what was not
   written inside the size reads as zeros.
+* **Stores** of backends that do their own file I/O are durable as soon as their step is done; they only go with the
+  folder that they are in.
 
 Small questions are answered exhaustively, large ones by corner cases and a seeded sample.
 """
@@ -25,7 +27,8 @@ from math import prod
 from random import Random
 from typing import NamedTuple
 
-from .disk import FOLDER, Op, SimulatedDisk
+from .disk import SimulatedDisk
+from .ops import FOLDER, Op, Stored
 
 __all__ = ["CrashState", "Replay", "possible_disks"]
 
@@ -42,10 +45,11 @@ class CrashState(NamedTuple):
 
     names: dict[str, int]
     contents: dict[int, bytes]
+    stores: dict[str, Stored]
 
     def disk(self, *, keep_log: bool = True) -> SimulatedDisk:
         """The disk as the machine finds it when it is up again."""
-        return SimulatedDisk(self.names, self.contents, keep_log=keep_log)
+        return SimulatedDisk(self.names, self.contents, self.stores, keep_log=keep_log)
 
     def digest(self, known: dict[int, tuple[bytes, bytes]]) -> int:
         """64 bits that tell states apart; `known` remembers digests of contents that states share."""
@@ -65,6 +69,9 @@ class CrashState(NamedTuple):
                 found = known[id(data)] = (data, hashlib.blake2b(data, digest_size=16).digest())
             total.update(found[1])
             total.update(groups.setdefault(number, len(groups)).to_bytes(4, "little"))
+        for path, stored in sorted(self.stores.items()):
+            total.update(path.encode())
+            total.update(stored.digest)
         return int.from_bytes(total.digest(), "little")
 
 
@@ -128,16 +135,18 @@ class _Pages:
 class Replay:
     """What is durable and what is pending, operation by operation."""
 
-    def __init__(self, names: dict[str, int], contents: dict[int, bytes]):
+    def __init__(self, names: dict[str, int], contents: dict[int, bytes], stores: dict[str, Stored]):
         self.names = dict(names)
         """Durable."""
+        self.stores = dict(stores)
+        """Durable, wherever the folder that they are in is."""
         self.files = {number: _Pages(number, data) for number, data in contents.items()}
         self.pending: list[_DirOp] = []
 
     @classmethod
     def before(cls, disk: SimulatedDisk) -> Replay:
         """The state before the first operation that the disk has recorded."""
-        return cls(disk.names_before, disk.contents_before)
+        return cls(disk.names_before, disk.contents_before, disk.stores_before)
 
     def apply(self, op: Op) -> None:
         """Go on by one operation."""
@@ -153,6 +162,8 @@ class Replay:
             pages.forget()
         elif kind == "sync_folder":
             self._sync_folder(op.path)
+        elif kind == "step":
+            self.stores[op.path] = op.data
         elif kind in ("create", "replace", "link", "unlink", "mkdir"):
             if kind == "create":
                 self.files[op.inode] = _Pages(op.inode, b"")
@@ -303,7 +314,8 @@ def possible_disks(replay: Replay, rng: Random, budget: int) -> Iterator[CrashSt
                 choices = [(questions[place - 1], plan[place]) for place in places]
                 data = built[key] = _build(replay.files[number], choices)
             contents[number] = data
-        yield CrashState(names, contents)
+        stores = {path: stored for path, stored in replay.stores.items() if path.rpartition("/")[0] in names}
+        yield CrashState(names, contents, stores)
 
 
 def _stale(replay: Replay) -> bytes:

@@ -1,7 +1,8 @@
 """One file operation fails, then the next one, until the program runs through: every error is a documented one.
 
 Each run of the program meets one fault: EIO, ENOSPC, half a write, EINTR, EACCES, or a sync that fails, drops the
-pages and says OK the next time. Or the fault stays until the store is opened again (a full disk). After each:
+pages and says OK the next time. Or the fault stays until the store is opened again (a full disk). With SQLite and
+LMDB, whose own I/O is one step here, the step fails before or after it has done its work. After each:
 
 * what was raised is a `SessionDBError`; what failed without `DurabilityUnknownError` left nothing behind;
 * the store is usable or says that it is poisoned, and shows a state that was committed;
@@ -19,15 +20,16 @@ from typing import NamedTuple
 
 import pytest
 
-from crash.disk import HALF
+from crash.atomic import TARGETS, Target
+from crash.ops import HALF, WHOLE
 from crash.oracle import Oracle, deterministic, read_tables
 from crash.session import Session, drop_unsynced
 from crash.states import Replay, possible_disks
 from sessiondb.errors import ClosedError, DurabilityUnknownError, SessionDBError, StoreFailedError
 
 SYNCS = {"fdatasync", "fsync", "msync", "sync_folder"}
-CHANGES = {"create", "pwrite", "mkdir", "replace", "link", "unlink", *SYNCS}
-READS = {"open", "pread", "stat", "names", "map", "lock", "size"}
+CHANGES = {"create", "pwrite", "mkdir", "replace", "link", "unlink", "step", *SYNCS}
+READS = {"open", "pread", "stat", "names", "map", "lock", "size", "look"}
 
 
 class Fault(NamedTuple):
@@ -42,14 +44,20 @@ class Fault(NamedTuple):
 FAULTS = {
     "EIO": Fault(errno.EIO, CHANGES | READS),
     "EIO that stays": Fault(errno.EIO, CHANGES, stays=True),
-    "ENOSPC": Fault(errno.ENOSPC, {"create", "pwrite", "mkdir", "link", "fsync", "fdatasync"}),
-    "ENOSPC that stays": Fault(errno.ENOSPC, {"create", "pwrite", "mkdir", "link"}, stays=True),
+    "ENOSPC": Fault(errno.ENOSPC, {"create", "pwrite", "mkdir", "link", "step", "fsync", "fdatasync"}),
+    "ENOSPC that stays": Fault(errno.ENOSPC, {"create", "pwrite", "mkdir", "link", "step"}, stays=True),
     "short write": Fault(errno.ENOSPC, {"pwrite"}, wish=HALF),
     "short write that stays": Fault(errno.ENOSPC, {"pwrite"}, wish=HALF, stays=True),
     "EINTR": Fault(errno.EINTR, CHANGES | READS),
     "EACCES": Fault(errno.EACCES, {"open", "create", "mkdir", "replace", "unlink", "names", "map"}),
     "sync fails once": Fault(errno.EIO, SYNCS),
 }
+STEP_FAULTS = {
+    "step fails after its work": Fault(errno.EIO, {"step"}, wish=WHOLE),
+    "step fails after its work, always": Fault(errno.EIO, {"step"}, wish=WHOLE, stays=True),
+}
+"""For backends that store by steps."""
+ALL_FAULTS = FAULTS | STEP_FAULTS
 
 
 class Program:
@@ -59,14 +67,15 @@ class Program:
         faults: what goes wrong, and at which of the operations in which it can (of a second one: counted from the
             first one's).
         seed: of the records.
+        target: the store.
     """
 
-    def __init__(self, faults: list[tuple[Fault, int]], seed: int):
+    def __init__(self, faults: list[tuple[Fault, int]], seed: int, target: Target):
         self.waiting = list(faults)
         self.lasting: Fault | None = None
         self.triggered = ""
         self.errors: list[str] = []
-        self.session = Session(seed)
+        self.session = Session(seed, target=target)
         self.session.disk.hook = self.hook
 
     def hook(self, kind: str, path: str) -> object:
@@ -117,12 +126,14 @@ class Program:
         yield lambda: session.some_puts(1, "never")
         yield lambda: session.put_many("u", {"a": 1, "b": "x" * 700, "c": 3})
         yield lambda: session.delete("u", "a")
+        yield lambda: session.index("t", "n")
         yield session.checkpoint
         yield self.ask_for_stats
         yield lambda: session.put("t", "big", "y" * 18_000)
         yield lambda: session.some_puts(1, "never")
         yield session.sync
         yield lambda: session.drop("u")
+        yield lambda: session.unindex("t", "n")
         yield session.checkpoint
         yield lambda: session.some_puts(1, "never")
         yield self.leave
@@ -147,7 +158,7 @@ class Program:
             failure = error
             self.expect(error)
         except KeyError:
-            return True  # the record to delete is not there: an earlier step failed
+            return True  # the record to delete, or the index to remove, is not there: an earlier step failed
         if session.db is None:
             return failure is None
         if failure is not None and not isinstance(failure, DurabilityUnknownError) and not poisoned:
@@ -215,22 +226,22 @@ class Program:
         replay = Replay.before(session.disk)
         for op in session.disk.log or ():
             replay.apply(op)
-        oracle = Oracle(1)
+        oracle = Oracle(1, session.target)
         for state in possible_disks(replay, session.rng, disks):
             oracle.check(state, session.history, when)
         assert not oracle.violations, oracle.violations[0]
 
 
-def run_once(faults: list[tuple[Fault, int]], seed: int) -> bool:
+def run_once(faults: list[tuple[Fault, int]], seed: int, target: str = "json") -> bool:
     """Run the program with these faults; False when it ran through before any of them came."""
     logging.disable(logging.CRITICAL)
     try:
         with deterministic(seed):
-            program = Program(faults, seed)
+            program = Program(faults, seed, TARGETS[target])
             try:
                 program.run()
             except BaseException as error:
-                error.add_note(f"faults {faults}, seed {seed}: {program.triggered} errors {program.errors}")
+                error.add_note(f"faults {faults}, seed {seed}, {target}: {program.triggered} errors {program.errors}")
                 raise
             finally:
                 program.session.kill()
@@ -239,10 +250,10 @@ def run_once(faults: list[tuple[Fault, int]], seed: int) -> bool:
     return bool(program.triggered)
 
 
-def run_until_it_succeeds(fault: Fault, seed: int, *, start: int = 0, stride: int = 1) -> int:
+def run_until_it_succeeds(fault: Fault, seed: int, target: str = "json", *, start: int = 0, stride: int = 1) -> int:
     """Run the program with a fault at each index (or each `stride`-th); returns how many runs met it."""
     runs = 0
-    while run_once([(fault, start + runs * stride)], seed):
+    while run_once([(fault, start + runs * stride)], seed, target):
         runs += 1
     return runs
 
@@ -253,13 +264,30 @@ def test_a_fault_at_some_operations_is_named_and_loses_nothing(name: str) -> Non
     assert run_until_it_succeeds(FAULTS[name], seed=1, start=len(name) % 7, stride=7) > 1
 
 
+@pytest.mark.parametrize("name", ALL_FAULTS)
+def test_a_fault_at_some_operations_of_a_backend_with_its_own_files_loses_nothing(name: str) -> None:
+    assert run_until_it_succeeds(ALL_FAULTS[name], seed=1, target="memory", start=len(name) % 3, stride=11) >= (
+        1 if name in FAULTS else 0
+    )
+
+
+@pytest.mark.parametrize("name", STEP_FAULTS)
+@pytest.mark.parametrize("target", ["memory", "sqlite", "lmdb"])
+def test_a_step_that_fails_after_its_work_loses_nothing(target: str, name: str) -> None:
+    """Told that it failed, the engine makes the same changes again; the store is at their position already."""
+    assert run_until_it_succeeds(STEP_FAULTS[name], seed=1, target=target) > 1
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_at_every_operation_is_named_and_loses_nothing(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    runs = sum(run_until_it_succeeds(FAULTS[name], seed) for seed in (1, 2))
+@pytest.mark.parametrize("target", ["json", "sqlite", "lmdb"])
+@pytest.mark.parametrize("name", ALL_FAULTS)
+def test_a_fault_at_every_operation_is_named_and_loses_nothing(
+    name: str, target: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = sum(run_until_it_succeeds(ALL_FAULTS[name], seed, target) for seed in (1, 2))
     with capsys.disabled():
-        print(f"\nfaults, {name}: {runs} runs, 0 violations")
+        print(f"\nfaults, {name}, {target}: {runs} runs, 0 violations")
 
 
 @pytest.mark.slow
@@ -267,10 +295,11 @@ def test_a_fault_at_every_operation_is_named_and_loses_nothing(name: str, capsys
 def test_a_second_fault_soon_after_the_first_is_no_worse(capsys: pytest.CaptureFixture[str]) -> None:
     """In the clean-up, in the retry, in the recovery: a sample of pairs."""
     rng = Random(2)
-    names = sorted(FAULTS)
+    names = sorted(ALL_FAULTS)
     runs = 0
     for _ in range(1_500):
-        first, second = FAULTS[rng.choice(names)], FAULTS[rng.choice(names)]
-        runs += run_once([(first, rng.randrange(200)), (second, rng.randrange(rng.choice((3, 30))))], rng.randrange(3))
+        first, second = ALL_FAULTS[rng.choice(names)], ALL_FAULTS[rng.choice(names)]
+        faults = [(first, rng.randrange(200)), (second, rng.randrange(rng.choice((3, 30))))]
+        runs += run_once(faults, rng.randrange(3), rng.choice(("json", "memory", "sqlite", "lmdb")))
     with capsys.disabled():
         print(f"\nfaults, in pairs: {runs} runs, 0 violations")

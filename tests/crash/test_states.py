@@ -12,7 +12,8 @@ from random import Random
 
 import pytest
 
-from crash.disk import HALF, SimulatedDisk
+from crash.disk import SimulatedDisk
+from crash.ops import HALF
 from crash.oracle import Oracle, deterministic, open_quietly, read_tables, recover_once
 from crash.session import drop_unsynced
 from crash.simulate import Job, rounds, run_job, simulate

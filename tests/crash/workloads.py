@@ -16,7 +16,8 @@ import msgspec
 from sessiondb.errors import DurabilityUnknownError, StoreFailedError
 from sessiondb.wal.operations import Delete, Put
 
-from .disk import HALF, WHOLE
+from .atomic import JSON, Target
+from .ops import HALF, WHOLE
 from .session import Session
 
 __all__ = ["WORKLOADS", "run_workload"]
@@ -32,9 +33,9 @@ def workload(function: Workload) -> Workload:
     return function
 
 
-def run_workload(name: str, seed: int) -> Session:
+def run_workload(name: str, seed: int, target: Target = JSON) -> Session:
     """Run a workload to its end; the session's disks are then ready to be checked."""
-    session = Session(seed)
+    session = Session(seed, target=target)
     try:
         WORKLOADS[name](session)
     finally:
@@ -158,7 +159,8 @@ def failed_checkpoint(session: Session) -> None:
     """The backend cannot be written: the log keeps a sealed segment, and a later checkpoint moves both."""
     _opened(session)
     session.some_puts(1)
-    session.fail_once(session.rng.choice(("create", "replace", "fsync")), errno.ENOSPC)
+    kind = session.rng.choice(("create", session.storing, "fsync" if session.storing == "replace" else "step"))
+    session.fail_once(kind, errno.ENOSPC, session.rng.choice(("", WHOLE)) if kind == "step" else "")
     try:
         session.checkpoint()
     except StoreFailedError:
@@ -176,7 +178,7 @@ def roll(session: Session) -> None:
     _opened(session)
     for _ in range(3):
         session.some_puts(session.rng.randrange(1, 3))
-        session.fail_once("replace", errno.EIO)
+        session.fail_once(session.storing, errno.EIO)
         with contextlib.suppress(StoreFailedError):
             session.checkpoint()
         session.disk.hook = None
@@ -403,7 +405,7 @@ def append_during_checkpoint(session: Session) -> None:
         session.some_puts(1)
 
         def hook(kind: str, path: str, level: str = level) -> None:
-            if kind == "create" and path.endswith(".tmp"):
+            if kind == "step" or (kind == "create" and path.endswith(".tmp")):
                 session.disk.hook = None
                 session.some_puts(2, level)
 
@@ -422,3 +424,59 @@ def bytes_table(session: Session) -> None:
         session.checkpoint()
     session.drop("b")
     session.put_bytes("b", "blob", b"again")
+
+
+@workload
+def deletions(session: Session) -> None:
+    """Records go and come back, and checkpoints move that."""
+    _opened(session)
+    for _ in range(2):
+        session.delete("t", session.rng.choice(sorted(session.tables["t"])))
+        session.checkpoint()
+        session.some_puts(session.rng.randrange(2))
+        session.checkpoint()
+    for key in sorted(session.tables["t"]):
+        session.delete("t", key)
+    session.checkpoint()
+    session.some_puts(1)
+
+
+@workload
+def indexes(session: Session) -> None:
+    """Indexes are declared, before and after the records are there, and removed, and go with their table."""
+    _opened(session)
+    session.index("t", "n")
+    session.some_puts(1)
+    session.checkpoint()
+    session.index("new", "text")
+    session.put("new", "a", {"text": session.rng.choice((None, True, "x", 7))}, "never")
+    session.index("t", "text")
+    session.unindex("t", "n")
+    session.checkpoint()
+    session.delete("t", session.rng.choice(sorted(session.tables["t"])))
+    session.some_puts(1)
+    if session.rng.random() < 0.5:
+        session.drop("t")
+        session.put("t", "k0", session.record())
+        session.checkpoint()
+    session.index("t", "n")
+
+
+@workload
+def indexes_and_kills(session: Session) -> None:
+    """The process is killed while an index is made or removed."""
+    _opened(session, sync=session.rng.choice(("always", "never")))
+    for _ in range(3):
+        with session.killed_after(session.rng.randrange(session.rng.choice((15, 40)))):
+            if session.db is None:
+                session.open()
+            session.index("t", "n")
+            session.some_puts(1)
+            session.checkpoint()
+            session.unindex("t", "n")
+            session.some_puts(1)
+            session.checkpoint()
+        session.open()
+    session.some_puts(1)
+    if session.rng.random() < 0.5:
+        session.checkpoint()

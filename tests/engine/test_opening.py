@@ -100,7 +100,8 @@ def test_an_option_out_of_range_is_refused_by_name(path, name, value):
 def test_options_are_the_documented_defaults():
     assert msgspec.structs.asdict(Options()) == {
         "sync": "always", "sync_interval_ms": 1_000, "lock_timeout": 10.0, "checkpoint_bytes": 16 * 1024 * 1024,
-        "checkpoint_records": 50_000, "checkpoint_age_s": 60.0, "read_only": False, "create": True,
+        "checkpoint_records": 50_000, "checkpoint_age_s": 60.0, "cache_bytes": 32 * 1024 * 1024,
+        "read_only": False, "create": True,
     }  # fmt: skip
 
 

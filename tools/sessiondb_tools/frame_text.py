@@ -10,7 +10,7 @@ import msgspec
 
 from sessiondb.files import File
 from sessiondb.wal.format import SEAL, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentName, decode_frame_header
-from sessiondb.wal.operations import Drop, Operation, Put, PutBytes, decode_operations
+from sessiondb.wal.operations import Delete, Index, Operation, Put, PutBytes, Unindex, decode_operations
 from sessiondb.wal.reader import Frame, FrameReader, last_nonzero
 
 from .output import shown
@@ -122,9 +122,11 @@ def _operation_json(operation: Operation) -> dict[str, object]:
         return {"op": "put", "table": operation.table, "key": operation.key, "record": msgspec.Raw(operation.image)}
     if isinstance(operation, PutBytes):
         return {"op": "put_bytes", "table": operation.table, "key": operation.key, "base64": operation.image}
-    if isinstance(operation, Drop):
-        return {"op": "drop", "table": operation.table}
-    return {"op": "delete", "table": operation.table, "key": operation.key}
+    if isinstance(operation, Delete):
+        return {"op": "delete", "table": operation.table, "key": operation.key}
+    if isinstance(operation, (Index, Unindex)):
+        return {"op": _name(operation), "table": operation.table, "field": operation.field}
+    return {"op": "drop", "table": operation.table}
 
 
 def stop_json(name: SegmentName, stop: Stop) -> dict[str, object]:
@@ -175,9 +177,15 @@ def _operation_text(operation: Operation) -> str:
     if isinstance(operation, PutBytes):
         image = _cut(operation.image.hex(" "))
         return f"put     {shown(operation.table)}  {shown(operation.key)}  {len(operation.image)} bytes: {image}"
-    if isinstance(operation, Drop):
-        return f"drop    {shown(operation.table)}"
-    return f"delete  {shown(operation.table)}  {shown(operation.key)}"
+    if isinstance(operation, Delete):
+        return f"delete  {shown(operation.table)}  {shown(operation.key)}"
+    if isinstance(operation, (Index, Unindex)):
+        return f"{_name(operation):<7} {shown(operation.table)}  {shown(operation.field)}"
+    return f"drop    {shown(operation.table)}"
+
+
+def _name(operation: Index | Unindex) -> str:
+    return "index" if isinstance(operation, Index) else "unindex"
 
 
 def stop_line(stop: Stop) -> str:

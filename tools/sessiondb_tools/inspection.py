@@ -8,10 +8,12 @@ checkpoint.
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Literal, NamedTuple
 
-from sessiondb.backend import Backend, Identity, Position
-from sessiondb.errors import CorruptionError, StoreBusyError, WrongBackendError
+from sessiondb.backend import Backend, BackendView, Identity, Position
+from sessiondb.errors import CorruptionError, StoreBusyError, StoreFailedError, WrongBackendError
 from sessiondb.files import File, Files
 from sessiondb.lock import Holder, StoreLocks, read_holder
 from sessiondb.recovery import Survey, survey
@@ -20,8 +22,11 @@ from sessiondb.wal.head import newest_slot, read_head
 from sessiondb.wal.verdict import segment_names
 
 from .locations import Place
+from .record_check import TableLook, check_changes, check_table
 
-__all__ = ["Hints", "Look", "Problem", "QuarantinedFile", "inspect", "quarantined", "share_open"]
+__all__ = ["Hints", "Look", "Part", "Problem", "QuarantinedFile", "inspect", "quarantined", "share_open"]
+
+Part = Literal["backend", "records", "log"]
 
 LOOKS_MAX = 50
 PAUSE_S = 0.01
@@ -37,6 +42,8 @@ class QuarantinedFile(NamedTuple):
 class Problem(NamedTuple):
     """Damage."""
 
+    part: Part
+    """What it was found in."""
     text: str
     place: object
     """Equal for the same damage, seen twice."""
@@ -56,8 +63,8 @@ class Look(NamedTuple):
     identity: Identity | None
     position: Position | None
     """What the backend holds."""
-    records: dict[str, tuple[str, int]]
-    """Table name to kind and number of records, as the backend has them."""
+    tables: dict[str, TableLook]
+    """The tables as the backend has them."""
     backend_bytes: int
     survey: Survey | None
     """The log, judged; ``None`` also when there is no log folder."""
@@ -86,32 +93,35 @@ def share_open(files: Files, place: Place) -> StoreLocks | Holder | None:
     return locks
 
 
-def inspect(files: Files, place: Place, *, locked: bool) -> Look:
+def inspect(files: Files, place: Place, *, locked: bool, every_record: bool = False) -> Look:
     """Look at backend and log.
 
     Args:
         files: the file system.
         place: the store.
         locked: nobody writes meanwhile; else bad news are looked at again.
+        every_record: read each record too, in the backend and in the log.
 
     Raises:
         SessionDBError: it could not look.
         OSError: it could not look.
     """
     if locked:
-        return _look(files, place)
+        return _look(files, place, every_record)
     before: list[Problem] | None = None
     for _ in range(LOOKS_MAX):
         try:
-            look = _look(_Snapshots(), place)
-        except FileNotFoundError:  # a segment went between listing and opening
-            before = None
+            look = _look(_Snapshots(), place, every_record)
+        except (FileNotFoundError, StoreFailedError) as error:
+            if not isinstance(error, FileNotFoundError) and not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            before = None  # a segment went between listing and opening
             continue
         if not look.problems or (before is not None and _places(before) == _places(look.problems)):
             return look
         before = look.problems
         time.sleep(PAUSE_S)
-    return _look(_Snapshots(), place)._replace(settled=False)
+    return _look(_Snapshots(), place, every_record)._replace(settled=False)
 
 
 def _places(problems: list[Problem]) -> list[object]:
@@ -140,34 +150,68 @@ class _Snapshot(File):
         return len(self._data)
 
 
-def _look(files: Files, place: Place) -> Look:
+def _look(files: Files, place: Place, every_record: bool) -> Look:
     problems: list[Problem] = []
     backend = _open_backend(files, place, problems)
-    identity = position = found = hints = None
-    records: dict[str, tuple[str, int]] = {}
-    segments = log_bytes = backend_bytes = 0
-    has_log = files.stat(place.folder) is not None
-    try:
-        if backend is not None:
-            identity, view, backend_bytes = backend.identity(), backend.read(), backend.size()
-            position = view.position
-            records = {name: (kind, view.count(name)) for name, kind in view.tables().items()}
-            problems += [Problem(text, text) for text in backend.check()]
-        if has_log:
+    if backend is None:
+        found = _look_at_log(files, place, None, None, problems)
+        text = "the log was not judged: that takes the backend; next: `sessiondb log dump` prints what it has"
+        problems.append(Problem("log", text, text))
+        return Look(None, None, {}, 0, *found, problems)
+    with closing(backend), closing(backend.read()) as view:
+        # The log at once: a process that has the store may drop the segments that this view needs.
+        found = _look_at_log(files, place, backend.identity(), view.position, problems)
+        with _noting("backend", problems):
+            problems += [Problem("backend", text, text) for text in backend.check()]
+        tables = _look_at_tables(view, problems, every_record)
+        if every_record and found.survey is not None:
+            texts = check_changes(found.survey.memtable, {name: table.kind for name, table in tables.items()})
+            problems += [Problem("log", text, text) for text in texts]
+        return Look(backend.identity(), view.position, tables, backend.size(), *found, problems)
+
+
+class _LogLook(NamedTuple):
+    survey: Survey | None
+    hints: Hints | None
+    segments: int
+    bytes: int
+
+
+def _look_at_log(
+    files: Files, place: Place, identity: Identity | None, position: Position | None, problems: list[Problem]
+) -> _LogLook:
+    found = hints = None
+    segments = log_bytes = 0
+    if files.stat(place.folder) is not None:
+        with _noting("log", problems):
             hints = _hints(read_head(files, place.folder), identity)
             sizes = [files.stat(f"{place.folder}/{name}") for name in segment_names(files, place.folder)]
             segments, log_bytes = len(sizes), sum(info.size for info in sizes if info is not None)
-        if has_log and identity is not None and position is not None:
-            found = survey(files, place.folder, identity.uuid, position.lsn)
+            if identity is not None and position is not None:
+                found = survey(files, place.folder, identity.uuid, position.lsn)
+    return _LogLook(found, hints, segments, log_bytes)
+
+
+def _look_at_tables(view: BackendView, problems: list[Problem], every_record: bool) -> dict[str, TableLook]:
+    tables: dict[str, TableLook] = {}
+    with _noting("records", problems):
+        for name, kind in view.tables().items():
+            with _noting("records", problems):
+                tables[name] = TableLook(kind, view.count(name), sorted(view.indexes(name)))
+                if every_record:
+                    problems += [Problem("records", text, text) for text in check_table(view, name, tables[name])]
+    return tables
+
+
+@contextmanager
+def _noting(part: Part, problems: list[Problem]) -> Iterator[None]:
+    """Damage ends the look at one part, not at the others."""
+    try:
+        yield
     except CorruptionError as error:
-        problems.append(_problem(error))
-    finally:
-        if backend is not None:
-            backend.close()
-    if backend is None:
-        text = "the log was not judged: that takes the backend; next: `sessiondb log dump` prints what it has"
-        problems.append(Problem(text, text))
-    return Look(identity, position, records, backend_bytes, found, hints, segments, log_bytes, problems)
+        problem = _problem(part, error)
+        if problem.place not in _places(problems):  # what the backend's check has said need not be said again
+            problems.append(problem)
 
 
 def _hints(head: bytes, identity: Identity | None) -> Hints | None:
@@ -179,8 +223,8 @@ def _hints(head: bytes, identity: Identity | None) -> Hints | None:
     return Hints(slot.epoch, slot.last_lsn if last is None else last[0], max(durable.values(), default=0))
 
 
-def _problem(error: CorruptionError) -> Problem:
-    return Problem(str(error), (error.path, error.offset, error.lsn))
+def _problem(part: Part, error: CorruptionError) -> Problem:
+    return Problem(part, str(error), (error.path, error.offset, error.lsn, error.problem))
 
 
 def _open_backend(files: Files, place: Place, problems: list[Problem]) -> Backend | None:
@@ -188,16 +232,16 @@ def _open_backend(files: Files, place: Place, problems: list[Problem]) -> Backen
     path = place.location.path
     try:
         if place.backend.exists(files, path):
-            return place.backend.open(files, path, create=False)
-        text = f"the store's file {path} is missing, but its log is there; next: put the file back from a backup"
-        problems.append(Problem(text, text))
+            return place.backend.open(files, path, create=False, read_only=True)
+        text = f"the store {path} is missing, but its log is there; next: put the store back from a backup"
+        problems.append(Problem("backend", text, text))
     except CorruptionError as error:
-        problems.append(_problem(error))
+        problems.append(_problem("backend", error))
     except WrongBackendError as error:
         if files.stat(place.folder) is None or not segment_names(files, place.folder):
             raise
-        text = f"{error}; its log is there ({place.folder}), so the file was damaged or replaced"
-        problems.append(Problem(text, text))
+        text = f"{error}; its log is there ({place.folder}), so the store was damaged or replaced"
+        problems.append(Problem("backend", text, text))
     return None
 
 

@@ -86,7 +86,7 @@ def find_store(arguments: argparse.Namespace, *, file_needed: bool = True) -> Pl
 
     Args:
         arguments: with ``db``.
-        file_needed: False: a log without its backend's file, or beside something else, will do.
+        file_needed: False: a log without its backend's data, or beside something else, will do.
 
     Raises:
         CommandError: nothing is there.
@@ -101,8 +101,8 @@ def find_store(arguments: argparse.Namespace, *, file_needed: bool = True) -> Pl
         return Place(location, backend, folder)
     if has_log:
         raise CommandError(
-            f"the store's file {location.path} is missing, but its log is there ({folder}); "
-            "next: put the file back from a backup; `sessiondb log dump` prints what the log has",
+            f"the store {location.path} is missing, but its log is there ({folder}); "
+            "next: put the store back from a backup; `sessiondb log dump` prints what the log has",
             DAMAGE,
         )
     raise CommandError(

@@ -29,11 +29,14 @@ VERBS = {
     "status": Verb("status", "where the store is and how it is: positions, log, last recovery"),
     "get": Verb("get", "print a record"),
     "put": Verb("put", "store a record, durable when the command returns"),
+    "patch": Verb("patch", "set and remove fields of a record"),
     "delete": Verb("delete", "remove records"),
+    "find": Verb("find", "print the records whose fields hold what is asked for"),
     "list": Verb("list", "print the records of a table in key order"),
     "tables": Verb("tables", "print the tables with their kinds and counts"),
     "checkpoint": Verb("checkpoint", "move what is in the log into the backend"),
     "import": Verb("import_", "store the records of a JSON or JSON Lines file"),
+    "check": Verb("check", "read everything there is and say what is wrong, changing nothing"),
     "log dump": Verb("log_dump", "print the log's segments and frames"),
     "log verify": Verb("log_verify", "check log and backend, changing nothing"),
 }
@@ -109,10 +112,31 @@ def _run(name: str, rest: list[str]) -> int:
     )
     module.add_arguments(parser)
     try:
-        arguments = parser.parse_args(rest)
+        arguments = _parse(parser, rest)
     except SystemExit as error:  # argparse has said what is wrong, or printed the help
         return int(error.code or 0)
     return module.run(arguments)
+
+
+def _parse(parser: argparse.ArgumentParser, rest: list[str]) -> argparse.Namespace:
+    """Parse in the ways that people expect and argparse has no answer for.
+
+    Options may stand between the positional arguments: ``patch KEY --db x.json branch=main``. And an option's value may
+    begin with a dash: ``--order-by -created``; but for -h every option of ours has two, so it cannot be another one.
+    Behind ``--`` everything is positional, which only argparse's plain way knows.
+    """
+    stop = rest.index("--") if "--" in rest else len(rest)
+    joined: list[str] = []
+    for word in rest[:stop]:
+        before = joined[-1] if joined else ""
+        opens = before.startswith("--") and "=" not in before
+        if opens and len(word) > 1 and word[0] == "-" and word[1] != "-" and word != "-h":
+            joined[-1] = f"{before}={word}"
+        else:
+            joined.append(word)
+    if stop < len(rest):
+        return parser.parse_args(joined + rest[stop:])
+    return parser.parse_intermixed_args(joined)
 
 
 def _explain(error: Exception) -> str | None:

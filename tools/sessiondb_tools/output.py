@@ -9,12 +9,40 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["as_text", "compact", "count", "print_fields", "print_json", "print_table", "shown"]
+__all__ = [
+    "as_text",
+    "compact",
+    "count",
+    "print_fields",
+    "print_json",
+    "print_record",
+    "print_table",
+    "say_absent",
+    "shown",
+]
 
 
 def print_json(value: object) -> None:
     """Print a value as one line of JSON; bytes become base64."""
     sys.stdout.write(compact(value) + "\n")
+
+
+def print_record(key: str, record: object, *, keys_only: bool, as_json: bool) -> None:
+    """Print a record in one line: the key, a tab and JSON, or all as JSON."""
+    if as_json:
+        print_json({"key": key} if keys_only else {"key": key, "record": record})
+    else:
+        sys.stdout.write(shown(key) + ("\n" if keys_only else f"\t{compact(record)}\n"))
+
+
+def say_absent(verb: str, key: str, table: str, location: str) -> None:
+    """Say on stderr that a record is not there."""
+    sys.stdout.flush()
+    print(
+        f"sessiondb {verb}: there is no record {shown(key)} in table {table!r} of {location}; "
+        "next: `sessiondb list --keys` prints the keys",
+        file=sys.stderr,
+    )
 
 
 def compact(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The demo from end to end: records, rounds of killing and proving, the log, a check, latencies, what to try next."""
+"""The demo from end to end, on each backend: rounds of killing and proving, the log, a check; then latencies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tempfile
 import time
 from importlib import resources
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -28,8 +28,9 @@ from ..locations import Place
 from ..output import compact, count, print_json, print_table
 from ..records_input import RecordsInput, checked
 from ..verbs.log_dump import dump
+from .candidates import CANDIDATES, Candidate, available
 from .kill import Killed, run_and_kill
-from .latency import Latency, measure
+from .latency import Latency, measure, table_rows
 from .plan import NUMBER_FIELD, Plan
 from .proof import Expected, Verdict
 from .writer import CHECKPOINT_RECORDS, TABLE
@@ -38,20 +39,9 @@ __all__ = ["run_demo"]
 
 RECORDS_MAX = 20_000
 LAST_FRAMES = 3
-FRACTION_FOR_LATENCY = 0.1
+FRACTION_FOR_LATENCY = 0.15
 SECONDS_ROUND_COSTS = 0.7
 """First guess of what a round takes besides the writing: two starts and a proof."""
-
-
-class Candidate(NamedTuple):
-    """A kind of store that the demo runs on."""
-
-    title: str
-    file: str
-
-
-CANDIDATES = [Candidate("JSON file", "demo.json")]
-"""Every one gets its share of the time."""
 
 
 class Round(msgspec.Struct):
@@ -106,20 +96,24 @@ def run_demo(
     deadline = time.monotonic() + seconds
     say = _Printer(as_json)
     source, records = _records(input_path, id_field)
+    candidates, left_out = available(CANDIDATES)
     work = _work_folder(folder)
     kept = folder is not None
-    say(f"{count(len(records), 'record')} from {source}, written to a new store in {work}")
+    say(f"{count(len(records), 'record')} from {source}, written to new stores in {work}")
     say(f"(each write adds its number to the record, as {NUMBER_FIELD!r}, so that an old copy would show)")
+    for sentence in left_out:
+        say(sentence)
     try:
         _write_records(f"{work}/input.jsonl", records)
-        results = []
-        for index, candidate in enumerate(CANDIDATES):
-            left = (deadline - time.monotonic()) / (len(CANDIDATES) - index)
-            results.append(_Demo(candidate, work, records, rounds, left, say).run())
+        results: list[Result] = []
+        for index, candidate in enumerate(candidates):
+            left = (deadline - time.monotonic()) / (len(candidates) - index)
+            results.append(_Demo(candidate, work, records, rounds, left, say, in_detail=index == 0).run())
         proved = not any(result.problems for result in results)
         kept = kept or not proved
         if as_json:
-            print_json({"proved": proved, "folder": work if kept else None, "results": results})
+            print_json({"proved": proved, "folder": work if kept else None, "results": results, "left_out": left_out})
+        _show_latency(results, work, say)
         _conclude(results, work, kept, proved, say)
         if proved:
             _try_next(results, records, folder is not None, say)
@@ -169,8 +163,11 @@ class _Demo:
         rounds: int,
         seconds: float,
         say: _Printer,
+        *,
+        in_detail: bool,
     ):
         self._candidate = candidate
+        self._in_detail = in_detail
         self._work = work
         self._path = f"{work}/{candidate.file}"
         self._records = records
@@ -219,10 +216,10 @@ class _Demo:
             now - then for now, then in zip((expected.writes, expected.records, expected.batches), before, strict=True)
         )
         say(
-            f"\nround {len(self._rounds) + 1}: killed (SIGKILL) after {killed.seconds:.2f} s and "
+            f"round {len(self._rounds) + 1}: killed (SIGKILL) after {killed.seconds:.2f} s and "
             f"{count(writes, 'acknowledged write')}: {count(records, 'record')}, {count(batches, 'batch')}"
         )
-        if not self._rounds:
+        if not self._rounds and self._in_detail:
             self._show_log()
         made = Round(killed.seconds, writes, records, 0, 0, None, [])
         self._rounds.append(made)
@@ -283,10 +280,10 @@ class _Demo:
         return Place(location, backend, folder)
 
     def _verify(self) -> list[str]:
-        look = inspect(Files(), self._place(), locked=True)
-        found = "DAMAGE" if look.problems else "fine"
-        self._say(f"\nverified, as `sessiondb log verify` does: {found}")
-        self._say("the last recovery's report: " + compact(self._rounds[-1].recovery))
+        look = inspect(Files(), self._place(), locked=True, every_record=True)
+        self._say(f"checked, as `sessiondb check` does: {'DAMAGE' if look.problems else 'fine'}")
+        if self._in_detail:
+            self._say("the last recovery's report: " + compact(self._rounds[-1].recovery))
         return [problem.text for problem in look.problems]
 
     def _measure(self) -> list[Latency]:
@@ -294,15 +291,9 @@ class _Demo:
         os.mkdir(folder)
         try:
             seconds = self._seconds * FRACTION_FOR_LATENCY
-            latency = measure(f"{folder}/{self._candidate.file}", self._records[:1000], seconds)
+            return measure(f"{folder}/{self._candidate.file}", self._records[:1000], seconds)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        if not self._say.quiet:
-            self._say(f"\nlatency on the disk of {self._work}, one thread:")
-            rows = [("", "p50", "p99", "measured")]
-            rows += [(what, f"{p50:,.1f} us", f"{p99:,.1f} us", f"{n:,}") for what, n, p50, p99 in latency]
-            print_table(rows, right=[1, 2, 3])
-        return latency
 
 
 def acknowledged(location: str, records: str, steps: list[int], seconds: float) -> Killed:
@@ -316,27 +307,38 @@ def read_back(location: str) -> tuple[dict[str, Any], RecoveryReport]:
         return dict(db.table(TABLE).scan()), db.recovery_report
 
 
+def _show_latency(results: list[Result], work: str, say: _Printer) -> None:
+    measured = [(result.backend, result.latency) for result in results if result.latency]
+    if say.quiet or not measured:
+        return
+    say(f"\nlatency on the disk of {work}, one thread, one call after the other:")
+    print_table(table_rows(measured), right=[2, 3, 4])
+    say("(a put writes to the log, whatever the backend; just written: from memory, on every backend;")
+    say("checkpointed: from the backend, without the cache)")
+
+
 def _conclude(results: list[Result], work: str, kept: bool, proved: bool, say: _Printer) -> None:
+    say()
     for result in results:
         kills = count(len(result.rounds), "kill")
         totals = f"{count(result.acknowledged, 'acknowledged write')} ({count(result.acknowledged_records, 'record')})"
         if result.problems:
-            say(f"\n{result.backend}: FAILED after {kills} and {totals}:")
+            say(f"{result.backend}: FAILED after {kills} and {totals}:")
             for problem in result.problems[:10]:
                 say(f"  {problem}")
         else:
-            say(f"\n{result.backend}: PROVED over {kills} and {totals}: 0 lost, 0 wrong, 0 batches by half")
+            say(f"{result.backend}: PROVED over {kills} and {totals}: 0 lost, 0 wrong, 0 batches by half")
     if not proved:
         problems = sum(len(result.problems) for result in results)
         print(
-            f"sessiondb demo: the proof failed: {count(problems, 'problem')} in the store in {work}, which is kept; "
+            f"sessiondb demo: the proof failed: {count(problems, 'problem')} in the stores in {work}, which are kept; "
             "next: report it as a bug, with that folder",
             file=sys.stderr,
         )
     elif kept:
-        say(f"the store is kept in {work}")
+        say(f"the stores are kept in {work}")
     else:
-        say("the store was temporary and is removed now (--dir DIR keeps it)")
+        say("the stores were temporary and are removed now (--dir DIR keeps them)")
 
 
 def _try_next(results: list[Result], records: list[tuple[str, Any]], kept: bool, say: _Printer) -> None:
@@ -344,12 +346,13 @@ def _try_next(results: list[Result], records: list[tuple[str, Any]], kept: bool,
     program = "sessiondb" if shutil.which("sessiondb") else f"{shlex.quote(sys.executable)} -m sessiondb_tools"
     say("\ntry next:")
     if kept:
-        for result in results:
+        for index, result in enumerate(results):
             at = f"--db {shlex.quote(result.location)}"
-            say(f"  {program} status {at}")
-            say(f"  {program} get {shlex.quote(records[0][0])} {at}")
+            if index == 0:
+                say(f"  {program} status {at}")
+                say(f"  {program} get {shlex.quote(records[0][0])} {at}")
             say(f"  {program} list --limit 3 {at}")
-            say(f"  {program} log verify {at}")
+            say(f"  {program} check {at}")
     else:
         say(f'  {program} put first \'{{"hello": "world"}}\' --db my.json')
         say(f"  {program} get first --db my.json")

@@ -1,10 +1,11 @@
 """Kill a writer again and again and prove that nothing acknowledged is lost.
 
-A child process writes real records (yours with --input, else a sample) durably into a new store, from several threads,
-put by put and batch by batch, with checkpoints in between. It acknowledges each write through a pipe after the call has
-returned. At a random moment it is killed with SIGKILL. Then the store is opened, which recovers it, and compared with
-the acknowledgements: every acknowledged record must be there with its last value, every batch as a whole or not at all,
-and nothing else. Exit code 1 if that does not hold; the store is then kept.
+On each backend (JSON file, SQLite, and LMDB where its package is installed) a child process writes real records (yours
+with --input, else a sample) durably into a new store, from several threads, put by put and batch by batch, with
+checkpoints in between. It acknowledges each write through a pipe after the call has returned. At a random moment it is
+killed with SIGKILL. Then the store is opened, which recovers it, and compared with the acknowledgements: every
+acknowledged record must be there with its last value, every batch as a whole or not at all, and nothing else. Exit
+code 1 if that does not hold; the stores are then kept. A table of latencies of each backend follows.
 
 --input takes what `sessiondb import` takes; without --id the records of an array or of JSON Lines are numbered.
 
@@ -27,10 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--input", metavar="FILE", help="records to write (default: a sample that comes with sessiondb)"
     )
     parser.add_argument("--id", metavar="FIELD", help="the field of the input that holds a record's key")
-    parser.add_argument("--dir", metavar="DIR", help="keep the store, in a new folder in this one")
-    parser.add_argument("--seconds", type=float, default=10.0, help="about how long it takes (default: %(default)s)")
+    parser.add_argument("--dir", metavar="DIR", help="keep the stores, in a new folder in this one")
+    parser.add_argument("--seconds", type=float, default=20.0, help="about how long it takes (default: %(default)s)")
     parser.add_argument(
-        "--rounds", type=int, default=5, help="how often to kill, if there is time (default: %(default)s)"
+        "--rounds", type=int, default=5, help="how often to kill on each backend, in time (default: %(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="print no progress, and the result as JSON")
 

@@ -13,7 +13,7 @@ import sys
 
 from ..exit_codes import DAMAGE, FINE
 from ..locations import add_store_options, add_table_option, open_for_reading, table_for_reading
-from ..output import as_text, print_json, shown
+from ..output import as_text, print_json, say_absent
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,11 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     with open_for_reading(arguments) as db:
         table = table_for_reading(db, arguments.table)
         if arguments.key not in table:
-            print(
-                f"sessiondb get: there is no record {shown(arguments.key)} in table {arguments.table!r} "
-                f"of {db.location}; next: `sessiondb list --keys` prints the keys",
-                file=sys.stderr,
-            )
+            say_absent("get", arguments.key, arguments.table, db.location)
             return DAMAGE
         record = table[arguments.key]
     if arguments.json:

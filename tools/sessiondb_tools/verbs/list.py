@@ -8,12 +8,11 @@ A line for each record: the key, a tab, the record as JSON; with --json an objec
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 
 from ..exit_codes import FINE
 from ..locations import add_store_options, add_table_option, open_for_reading, table_for_reading
-from ..output import compact, print_json, shown
+from ..output import print_record
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,8 +30,5 @@ def run(arguments: argparse.Namespace) -> int:
         table = table_for_reading(db, arguments.table)
         records: Iterator[tuple[str, object]] = table.scan(arguments.prefix, limit=arguments.limit)
         for key, record in records:
-            if arguments.json:
-                print_json({"key": key} if arguments.keys else {"key": key, "record": record})
-            else:
-                sys.stdout.write(shown(key) + ("\n" if arguments.keys else f"\t{compact(record)}\n"))
+            print_record(key, record, keys_only=arguments.keys, as_json=arguments.json)
     return FINE

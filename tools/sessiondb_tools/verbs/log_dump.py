@@ -125,7 +125,7 @@ def _ends(headers: dict[SegmentName, SegmentHeader | None]) -> dict[SegmentName,
 def _roles(files: Files, place: Place) -> dict[SegmentName, str]:
     """What recovery would make of each segment; empty when that cannot be told."""
     try:
-        backend = place.backend.open(files, place.location.path, create=False)
+        backend = place.backend.open(files, place.location.path, create=False, read_only=True)
         try:
             found = survey(files, place.folder, backend.identity().uuid, backend.position().lsn)
         finally:

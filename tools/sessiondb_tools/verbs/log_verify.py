@@ -27,27 +27,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Look, and say what was found."""
+    place, look, notices = look_at(arguments)
+    if arguments.json:
+        print_json(_as_json(place, look, notices))
+    else:
+        _print(place, look, notices)
+    return DAMAGE if look.problems else FINE
+
+
+def look_at(arguments: argparse.Namespace, *, every_record: bool = False) -> tuple[Place, Look, list[str]]:
+    """Look at the store that the command line means; what was found, and what is worth knowing though it is fine.
+
+    Raises:
+        CommandError: nothing is there, or it is being written and no two looks agree.
+    """
     files = Files()
     place = find_store(arguments, file_needed=False)
     lock = share_open(files, place)
     try:
-        look = inspect(files, place, locked=isinstance(lock, StoreLocks))
+        look = inspect(files, place, locked=isinstance(lock, StoreLocks), every_record=every_record)
     finally:
         if isinstance(lock, StoreLocks):
             lock.release()
     if not look.settled:
         raise CommandError(
             f"the store is being written, and every look saw another state ({place.location}); the last problem was: "
-            f"{look.problems[0].text}; next: verify when nobody writes",
+            f"{look.problems[0].text}; next: try again when nobody writes",
             NOT_DONE,
         )
     busy = lock is not None and not isinstance(lock, StoreLocks)
-    notices = [f"{lock} has the store open: this is how it was at one moment"] if busy else _notices(place, look)
-    if arguments.json:
-        print_json(_as_json(place, look, notices))
-    else:
-        _print(place, look, notices)
-    return DAMAGE if look.problems else FINE
+    return (
+        place,
+        look,
+        [f"{lock} has the store open: this is how it was at one moment"] if busy else _notices(place, look),
+    )
 
 
 def _notices(place: Place, look: Look) -> list[str]:
@@ -90,7 +103,7 @@ def _as_json(place: Place, look: Look, notices: list[str]) -> dict[str, object]:
 def _print(place: Place, look: Look, notices: list[str]) -> None:
     rows = [("location", str(place.location))]
     if look.identity is not None:
-        records = sum(number for _, number in look.records.values())
+        records = sum(table.records for table in look.tables.values())
         rows.append(
             ("backend", f"{place.backend.scheme}, format {look.identity.format_version}, at {look.position}, "
              f"{count(records, 'record')}, {count(look.backend_bytes, 'byte')}")
