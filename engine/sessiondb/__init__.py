@@ -29,8 +29,10 @@ from .errors import (
     ValidationError,
     WrongBackendError,
 )
+from .location_storage import JsonFileStorage, LmdbStorage, SqliteStorage
 from .query import absent, between, one_of, prefix
 from .stats import RecoveryReport, Stats
+from .storage import DatabaseStorage, TableStorage
 from .table import Table
 
 __version__ = "0.1.0"
@@ -44,17 +46,22 @@ __all__ = [
     "ConflictError",
     "CorruptionError",
     "Database",
+    "DatabaseStorage",
     "DuplicateKeyError",
     "DurabilityUnknownError",
     "FencedError",
+    "JsonFileStorage",
+    "LmdbStorage",
     "Position",
     "ReadOnlyError",
     "RecoveryReport",
     "SessionDBError",
+    "SqliteStorage",
     "Stats",
     "StoreBusyError",
     "StoreFailedError",
     "Table",
+    "TableStorage",
     "TransactionTooLargeError",
     "UnsupportedFormatError",
     "UsageError",

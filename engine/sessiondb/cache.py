@@ -1,10 +1,10 @@
 """The record cache: encoded records that were read from a backend whose reads are dear.
 
 It holds bytes, never objects: every caller decodes a record of their own. Each entry carries the applied LSN it was
-read at. The rule that keeps it right: the cache has one position, that of the newest backend view. Only readers of that
-view look into it and add to it; a checkpoint closes the cache, removes what it changed, and opens it at the new position.
-So an entry that is there has not changed since it was read, and a reader of an older view, or of one that
-was replaced a moment ago, goes to its backend.
+read at. The rule that keeps it right: the cache has one position, that of the newest backend view. Only readers of
+that view look into it and add to it; a checkpoint closes the cache, removes what it changed, and opens it at the new
+position. So an entry that is there has not changed since it was read, and a reader of an older view, or of one that was
+replaced a moment ago, goes to its backend.
 """
 
 from __future__ import annotations

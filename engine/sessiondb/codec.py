@@ -15,7 +15,7 @@ accept, and what was accepted can be read back:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -96,8 +96,10 @@ class RecordCodec(Generic[T]):
         self._encode = msgspec.json.Encoder(enc_hook=enc_hook).encode
         self._words = Refusals(table, type_name(type), self._encode)
         self._pack = msgspec.msgpack.Encoder(enc_hook=enc_hook).encode
+        self._decode: Callable[[bytes], Any] = bytes.__bytes__  # the very object that it gets
         try:
-            self._decode = msgspec.json.Decoder(type, dec_hook=dec_hook).decode
+            if type is not bytes:
+                self._decode = msgspec.json.Decoder(type, dec_hook=dec_hook).decode
         except TypeError as error:
             raise UsageError(f"table {table!r}: {type_name(type)} cannot be stored: {error}") from error
 
@@ -146,8 +148,6 @@ class RecordCodec(Generic[T]):
             ValidationError: the stored record does not fit the table's type, or could not be upgraded.
             UnsupportedFormatError: it is of a later version.
         """
-        if self.kind == "bytes":
-            return image  # type: ignore[return-value]
         if image < self._suspect:
             image = self._document(key, image)
         try:

@@ -38,7 +38,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint_age_s: float = 60.0
     """Checkpoint this long after the first change that no checkpoint has moved, in seconds."""
     cache_bytes: int = 32 * 1024 * 1024
-    """Budget for records kept in memory after they were read from a backend whose reads are dear (SQLite); 0 for none."""
+    """Budget for records kept in memory after they were read from SQLite, in bytes; 0 for no cache."""
     read_only: bool = False
     """Open without changing anything, also after a crash; writes raise `ReadOnlyError`."""
     create: bool = True

@@ -13,7 +13,7 @@
     ├── ReadOnlyError               opened read-only: open for writing
     ├── ClosedError                 the database was closed, or belongs to the parent process
     ├── CorruptionError             a stored byte is wrong: do not write; verify, restore or repair
-    ├── UnsupportedFormatError      written by a newer version: upgrade sessiondb
+    ├── UnsupportedFormatError      written by a newer version: upgrade sessiondb, or the program
     ├── WrongBackendError           the location holds something else: choose the right location
     └── StoreFailedError            the store cannot do this now: mend the cause, then open it again
         ├── DurabilityUnknownError  the write may or may not survive: open again and look
@@ -129,7 +129,7 @@ class CorruptionError(SessionDBError):
 
 
 class UnsupportedFormatError(SessionDBError):
-    """The file was written by a newer version of sessiondb: upgrade. It was left untouched."""
+    """The file, or a record, was written by a newer version of sessiondb or of the program; it is untouched."""
 
 
 class WrongBackendError(SessionDBError):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import datetime
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
@@ -65,9 +66,7 @@ class Plan(NamedTuple):
     upgraded: Callable[[str, bytes], bytes]
 
 
-def make_plan(
-    codec: RecordCodec[Any], where: Mapping[str, Any] | None, order_by: str | Sequence[str] | None
-) -> Plan:
+def make_plan(codec: RecordCodec[Any], where: Mapping[str, Any] | None, order_by: str | Sequence[str] | None) -> Plan:
     """Check what the caller wrote and translate it.
 
     Raises:
@@ -82,6 +81,7 @@ def make_plan(
         field = _encoded(codec, name)
         test = _as_test(name, wanted)
         if codec.field_kinds.get(name) == "value" and not _is_about_presence(test):
+            test = _value_test(codec, name, test)
             tests.append((field, _value_matcher(codec, name, test)))
             wide = _widened(test)
             complete = False
@@ -151,7 +151,22 @@ def _scalar_test(codec: RecordCodec[Any], name: str, test: Test) -> Test:
                 raise UsageError(f"{name!r}: between() compares numbers or texts, not {end!r}")
         if low is not None and high is not None and isinstance(low, str) != isinstance(high, str):
             raise UsageError(f"{name!r}: between({low!r}, {high!r}) mixes a text with a number")
-        return Between(low, high)  # type: ignore[arg-type]
+        return Between(low, high)
+    return test
+
+
+def _value_test(codec: RecordCodec[Any], name: str, test: Test) -> Test:
+    """The same with values of the field's type, also where they were given as they are stored."""
+
+    def value(given: Any) -> Any:
+        return None if given is None else codec.decode_scalar(name, codec.encode_scalar(name, given))
+
+    if isinstance(test, Equal):
+        return Equal(value(test.value))
+    if isinstance(test, OneOf):
+        return OneOf(tuple(value(given) for given in test.values))
+    if isinstance(test, Between):
+        return Between(value(test.low), value(test.high))
     return test
 
 
@@ -173,9 +188,10 @@ def _value_matcher(codec: RecordCodec[Any], name: str, test: Test) -> Callable[[
 def _widened(test: Test) -> Between | None:
     """For instants: a range of texts in which every match lies, whatever its offset from UTC and its fraction."""
     if isinstance(test, Equal):
-        low = high = test.value
+        low: Any = test.value
+        high: Any = test.value
     elif isinstance(test, Between):
-        low, high = test.low, test.high  # type: ignore[assignment]
+        low, high = test.low, test.high
     else:
         return None
     ends = [_text_end(low, -DAY), _text_end(high, DAY)]
@@ -186,9 +202,9 @@ def _text_end(value: Any, margin: datetime.timedelta) -> str | None:
     if not isinstance(value, datetime.datetime):
         return None
     if value.tzinfo is not None:
-        value = value.astimezone(datetime.timezone.utc).replace(tzinfo=None)
+        value = value.astimezone(datetime.UTC).replace(tzinfo=None)
     try:
-        return (value + margin).isoformat(timespec="seconds")
+        return str((value + margin).isoformat(timespec="seconds"))
     except OverflowError:
         return None
 
@@ -220,9 +236,9 @@ def _orders(
         plain = name[1:] if descending else name
         field = _encoded(codec, plain)
         kind = codec.field_kinds.get(plain)
-        order.append(Order(field, descending, kind if kind in ("text", "integer") else None))  # type: ignore[arg-type]
+        order.append(Order(field, descending, kind if kind in ("text", "integer") else None))
         if kind == "value":
-            converters[field] = lambda stored, plain=plain: codec.decode_scalar(plain, stored)  # type: ignore[misc]
+            converters[field] = partial(codec.decode_scalar, plain)
     return tuple(order), converters
 
 

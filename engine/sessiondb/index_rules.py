@@ -35,7 +35,7 @@ class IndexRules:
             self.version += 1
 
     def discard(self, table: str, field: str) -> None:
-        """This field is not indexed any more."""
+        """Take a field out of the rules."""
         known = self.tables.get(table)
         if known is not None:
             self.drop(table)

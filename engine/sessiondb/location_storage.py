@@ -136,11 +136,10 @@ class LocationStorage(TableStorage[T]):
 
     def _make_folders(self) -> None:
         files, path = self._files, self._place.path
-        if self._options.read_only or not self._options.create or files.stat(path) is not None:
-            return
         folder = os.path.dirname(path)
         try:
-            _make_folder(files, folder)
+            if self._options.create and not self._options.read_only and files.stat(path) is None:
+                _make_folder(files, folder)
         except OSError as error:
             raise StoreFailedError(
                 f"cannot make the folder {folder}: {error.strerror or error} ({error.filename or folder}); "
@@ -187,5 +186,8 @@ def _make_folder(files: Files, folder: str) -> None:
         with suppress(FileExistsError):  # another opener was first
             files.mkdir(folder)
     # Also when it was there: who made it may have been killed before it synced. Then nothing is below it.
-    with suppress(*[PermissionError] * was_there):
+    try:
         files.sync_folder(parent)
+    except PermissionError:  # somebody else's folder, as /home may be
+        if not was_there:
+            raise

@@ -40,7 +40,9 @@ class Entry(msgspec.Struct, gc=False):
 class TableLayer:
     """One table's entries since it was last dropped."""
 
-    __slots__ = ("_fields", "_lock", "_sorted", "dropped_lsn", "entries", "indexes", "kind", "older", "touched")
+    __slots__ = (
+        "_fields", "_lock", "_sorted", "dropped_lsn", "entries", "indexed_lsn", "indexes", "kind", "older", "touched",
+    )  # fmt: skip
 
     def __init__(self, kind: TableKind | None, dropped_lsn: int, older: TableLayer | None):
         self.kind = kind
@@ -52,6 +54,8 @@ class TableLayer:
         self.entries: dict[str, Entry] = {}
         self.indexes: dict[str, bool] = {}
         """Fields whose index was declared (True) or removed (False) in this layer."""
+        self.indexed_lsn = 0
+        """LSN of the first index declared in this layer: from there on the table exists; 0 when none was."""
         self.touched: list[str] | None = None
         """Keys written since the last look into `_fields`; ``None`` until there is one."""
         self._sorted: list[str] = []
@@ -160,7 +164,7 @@ class Memtable:
             elif type(operation) is Delete:
                 image = None
             else:
-                _declare(layer, operation)  # type: ignore[arg-type]
+                _declare(layer, operation, lsn)  # type: ignore[arg-type]
                 continue
             key = operation.key
             before = None
@@ -190,8 +194,9 @@ class Memtable:
         return changes
 
 
-def _declare(layer: TableLayer, operation: Index | Unindex) -> None:
+def _declare(layer: TableLayer, operation: Index | Unindex, lsn: int) -> None:
     made = type(operation) is Index
-    layer.indexes[operation.field] = made
-    if made and layer.kind is None:
-        layer.kind = "json"
+    layer.indexes = {**layer.indexes, operation.field: made}  # readers may be looking at the old one
+    if made:
+        layer.kind = layer.kind or "json"
+        layer.indexed_lsn = layer.indexed_lsn or lsn

@@ -204,9 +204,7 @@ def matcher(test: Test) -> Callable[[Any], bool]:
         return lambda value: any(_same(value, wanted) for wanted in test.values)
     low, high = test.low, test.high
     kind = _kind(high if low is None else low)
-    return lambda value: (
-        _kind(value) == kind and (low is None or value >= low) and (high is None or value <= high)
-    )
+    return lambda value: _kind(value) == kind and (low is None or value >= low) and (high is None or value <= high)
 
 
 class Predicate:

@@ -14,12 +14,12 @@ from .config import SyncLevel
 from .errors import ConflictError, DuplicateKeyError, UsageError, ValidationError
 from .finding import indexable
 from .reading import TableReader, check_bounds, prefix_stop
+from .storage import TableStorage
 from .store import Store
 from .views import Views
 from .wal.operations import Delete, Operation, Put, PutBytes
 
 if TYPE_CHECKING:
-    from .storage import TableStorage
     from .database import Database
 
 __all__ = ["Table"]
@@ -74,9 +74,14 @@ class Table(TableReader[T], MutableMapping[str, T]):
 
         Returns:
             The transaction's position, for `Database.wait_durable`.
+
+        Raises:
+            UnsupportedFormatError: what is there is of a later version than this program's; nothing was written.
         """
         key = check_key(self.name, key)
         operation = self._put_operation(self.name, key, self._codec.encode(key, record))
+        if self._codec.version > 1:
+            return self._put_checked([operation], sync)
         return self._committer.commit((operation,), sync)
 
     def __setitem__(self, key: str, record: T) -> None:
@@ -250,6 +255,7 @@ class Table(TableReader[T], MutableMapping[str, T]):
         Raises:
             ValidationError: one of them cannot be stored; none was.
             TransactionTooLargeError: over 1 GiB together; none was stored.
+            UnsupportedFormatError: one that is there is of a later version than this program's; none was stored.
         """
         pairs = records.items() if isinstance(records, Mapping) else records
         operations: list[Operation] = []
@@ -258,6 +264,8 @@ class Table(TableReader[T], MutableMapping[str, T]):
             operations.append(self._put_operation(self.name, key, self._codec.encode(key, record)))
         if not operations:
             return Position(self._store.log.epoch, self._views.visible_lsn)
+        if self._codec.version > 1:
+            return self._put_checked(operations, sync)
         return self._committer.commit(operations, sync)
 
     def update(self, other: Any = (), /, **records: T) -> None:
@@ -340,9 +348,7 @@ class Table(TableReader[T], MutableMapping[str, T]):
     # ---- the five-line start
 
     def as_storage(self) -> TableStorage[T]:
-        """This table through the interface `sessiondb.DatabaseStorage`."""
-        from .storage import TableStorage  # it stands on tables
-
+        """The table, through the interface `sessiondb.DatabaseStorage`; closing that closes nothing."""
         return TableStorage(self)
 
     def close(self) -> None:
@@ -373,6 +379,18 @@ class Table(TableReader[T], MutableMapping[str, T]):
         if image is None:
             raise KeyError(key)
         return image
+
+    def _put_checked(self, operations: list[Operation], sync: SyncLevel | None) -> Position:
+        """Put, unless that would overwrite a record of a later version."""
+        keys = [operation.key for operation in operations]  # type: ignore[union-attr]
+
+        def build() -> list[Operation]:
+            with self._pin() as view:
+                for key, image in view.get_many(self.name, keys).items():
+                    self._codec.check_replaced(key, image)
+            return operations
+
+        return self._commit_reading(keys, build, sync)
 
     def _commit_reading(
         self, keys: Iterable[str], build: Callable[[], list[Operation]], sync: SyncLevel | None

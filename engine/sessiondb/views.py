@@ -213,7 +213,10 @@ class View:
         """The table's kind; ``None`` when it does not exist."""
         layers, below = self._layers(table)
         for layer in layers:
-            if layer.kind is not None and any(entry_at(entry, self.lsn) for entry in list(layer.entries.values())):
+            if layer.kind is not None and (
+                0 < layer.indexed_lsn <= self.lsn
+                or any(entry_at(entry, self.lsn) for entry in list(layer.entries.values()))
+            ):
                 return layer.kind
         return self._triple.base.tables().get(table) if below else None
 
@@ -277,7 +280,7 @@ class View:
         layers, below = self._layers(table)
         fields = set(self._triple.base.indexes(table)) if below else set()
         for layer in reversed(layers):
-            for field, made in list(layer.indexes.items()):
+            for field, made in layer.indexes.items():
                 (fields.add if made else fields.discard)(field)
         return frozenset(fields)
 

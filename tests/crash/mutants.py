@@ -23,7 +23,7 @@ from sessiondb.wal import log as wal_log
 from sessiondb.wal import reader, verdict
 from sessiondb_backends.json_file import JsonFileBackend
 
-__all__ = ["MUTANTS", "Mutant"]
+__all__ = ["MUTANTS", "Mutant", "Patch", "Without", "mutant"]
 
 Patch = pytest.MonkeyPatch
 
@@ -34,16 +34,20 @@ class Mutant(NamedTuple):
     plant: Callable[[Patch], None]
     workloads: tuple[str, ...]
     """Where to look first."""
+    target: str = "json"
+    """The backend with which it can show."""
 
 
 MUTANTS: dict[str, Mutant] = {}
 
 
-def mutant(sentence: str, *workloads: str) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
+def mutant(
+    sentence: str, *workloads: str, target: str = "json"
+) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
     """Register a bug."""
 
     def register(plant: Callable[[Patch], None]) -> Callable[[Patch], None]:
-        MUTANTS[sentence] = Mutant(plant, workloads)
+        MUTANTS[sentence] = Mutant(plant, workloads, target)
         return plant
 
     return register

@@ -23,6 +23,7 @@ from .atomic import JSON, Target
 from .disk import SimulatedDisk
 from .ops import Op
 from .oracle import HUGE, History, Tables, forget_everything
+from .queries import wrong_answer
 from .states import Replay, possible_disks
 
 __all__ = ["Killed", "Session", "drop_unsynced"]
@@ -156,6 +157,10 @@ class Session:
         _ = self.tables.get("", {})[f"{table}/{field}"]
         durable = self.store.options.sync == "always"
         self.change([Unindex(table, field)], lambda: handle.drop_index(field), durable=durable)
+
+    def ask(self) -> None:
+        """Every index answers as the records do."""
+        assert not (wrong := wrong_answer(self.store, self.tables)), wrong
 
     def some_puts(self, count: int, sync: Any = None, size_max: int = 120) -> None:
         """Put records with random keys and sizes."""

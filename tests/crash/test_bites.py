@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+import crash.mutants_atomic  # noqa: F401 - its bugs are in MUTANTS
 from crash.damage import damage_at, judge, places, prepare
 from crash.mutants import MUTANTS
 from crash.oracle import deterministic, forget_everything
 from crash.simulate import Job, run_job
-from crash.test_faults import FAULTS, run_until_it_succeeds
+from crash.test_faults import ALL_FAULTS, FAULTS, run_until_it_succeeds
 from crash.workloads import WORKLOADS
 
 
@@ -28,12 +29,12 @@ def _quiet() -> Iterator[None]:
     forget_everything()
 
 
-def caught_by_states(names: tuple[str, ...], seeds: int, budget: int) -> str:
+def caught_by_states(names: tuple[str, ...], target: str, seeds: int, budget: int) -> str:
     """The first workload whose crash states are not right."""
     for seed in range(seeds):
         for name in names:
             try:
-                violations = run_job(Job(name, seed, budget)).violations
+                violations = run_job(Job(name, seed, budget, target=target)).violations
             except Exception as error:  # noqa: BLE001 - whatever it is, it was noticed
                 violations = [f"{name} seed {seed}: {type(error).__name__}: {error}"]
             if violations:
@@ -41,11 +42,11 @@ def caught_by_states(names: tuple[str, ...], seeds: int, budget: int) -> str:
     return ""
 
 
-def caught_by_faults() -> str:
+def caught_by_faults(target: str) -> str:
     """The first fault after which something is not right."""
-    for name, fault in FAULTS.items():
+    for name, fault in (FAULTS if target == "json" else ALL_FAULTS).items():
         try:
-            run_until_it_succeeds(fault, seed=1, stride=3)
+            run_until_it_succeeds(fault, 1, target, stride=3)
         except Exception as error:  # noqa: BLE001 - as above
             return f"faults, {name}: {type(error).__name__}: {error}"
     return ""
@@ -67,39 +68,49 @@ def caught_by_damage() -> str:
     return ""
 
 
-CATCHERS: tuple[Callable[[tuple[str, ...]], str], ...] = (
-    lambda likely: caught_by_states(likely, seeds=3, budget=12),
-    lambda likely: caught_by_faults(),
-    lambda likely: caught_by_damage(),
-    lambda likely: caught_by_states(tuple(WORKLOADS), seeds=2, budget=12),
+CATCHERS: tuple[Callable[[tuple[str, ...], str], str], ...] = (
+    lambda likely, target: caught_by_states(likely, target, seeds=3, budget=12),
+    lambda likely, target: caught_by_faults(target),
+    lambda likely, target: caught_by_damage() if target == "json" else "",
+    lambda likely, target: caught_by_states(tuple(WORKLOADS), target, seeds=2, budget=12),
 )
 
 
-def hunt(likely: tuple[str, ...]) -> str:
+def hunt(likely: tuple[str, ...], target: str) -> str:
     """What catches the bug that is planted; "" when nothing does."""
     for catch in CATCHERS:
-        found = catch(likely)
+        found = catch(likely, target)
         forget_everything()
         if found:
             return found
     return ""
 
 
+PLAIN = [
+    "a commit is acknowledged without a sync",
+    "a failed sync is tried again",
+    "a step returns before it is durable",
+    "SQLite's segments are dropped before its transaction is done",
+    "LMDB's segments are dropped before its transaction is done",
+]
+
+
 def test_there_are_enough_planted_bugs() -> None:
     assert len(MUTANTS) >= 15
 
 
-@pytest.mark.parametrize("sentence", ["a commit is acknowledged without a sync", "a failed sync is tried again"])
+@pytest.mark.parametrize("sentence", PLAIN)
 def test_a_planted_bug_is_caught_in_the_plain_run_too(sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
     mutant = MUTANTS[sentence]
     mutant.plant(monkeypatch)
-    assert caught_by_states(mutant.workloads, seeds=2, budget=8)
+    assert caught_by_states(mutant.workloads, mutant.target, seeds=2, budget=8)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_nothing_is_caught_where_nothing_is_planted() -> None:
-    assert not hunt(())
+@pytest.mark.parametrize("target", ["json", "memory"])
+def test_nothing_is_caught_where_nothing_is_planted(target: str) -> None:
+    assert not hunt((), target)
 
 
 @pytest.mark.slow
@@ -111,7 +122,7 @@ def test_a_planted_bug_is_caught(
     mutant = MUTANTS[sentence]
     with monkeypatch.context() as patch:
         mutant.plant(patch)
-        caught = hunt(mutant.workloads)
+        caught = hunt(mutant.workloads, mutant.target)
     with capsys.disabled():
         print(f"\n{sentence}\n    {caught[:200] or 'NOT CAUGHT'}")
     assert caught, f"nobody notices when {sentence}"

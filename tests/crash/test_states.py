@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from random import Random
 
 import pytest
 
+from crash.atomic import TARGETS
 from crash.disk import SimulatedDisk
-from crash.ops import HALF
+from crash.ops import HALF, WHOLE, Stored
 from crash.oracle import Oracle, deterministic, open_quietly, read_tables, recover_once
-from crash.session import drop_unsynced
+from crash.session import Session, drop_unsynced
 from crash.simulate import Job, rounds, run_job, simulate
 from crash.states import Replay, possible_disks
 from crash.workloads import WORKLOADS, run_workload
+from sessiondb import opening
 
 STATES = int(os.environ.get("SESSIONDB_TEST_STATES", "50000"))
+SHARES = {"json": 0.5, "memory": 0.2, "sqlite": 0.15, "lmdb": 0.15}
+"""Of the distinct disks, for each backend; `memory` stores in atomic steps as SQLite and LMDB do, but quicker."""
+ATOMIC = ("memory", "sqlite", "lmdb")
 
 
 def states_of(disk: SimulatedDisk, budget: int = 10_000) -> list[dict[str, bytes]]:
@@ -158,12 +164,98 @@ class TestTheModelOfTheDisk:
         assert recover_once(disk).lsn == 0
 
 
+class TestTheAtomicStep:
+    """How backends that do their own file I/O stand on the simulated disk."""
+
+    @pytest.fixture(autouse=True)
+    def _deterministic(self) -> Iterator[None]:
+        with deterministic(1):
+            yield
+
+    def test_a_step_is_durable_at_once_and_whole(self) -> None:
+        disk = SimulatedDisk(stores={"/sim/s": Stored(b"old", 1)})
+        assert stores_of(disk) == [{"/sim/s": 1}]
+        disk.step("/sim/s", lambda: Stored(b"new", 2))
+        assert stores_of(disk) == [{"/sim/s": 2}]
+
+    def test_a_step_that_fails_before_its_work_has_done_nothing_and_after_it_everything(self) -> None:
+        disk = SimulatedDisk(stores={"/sim/s": Stored(b"old", 1)})
+        disk.hook = _fail_with_eio
+        with pytest.raises(OSError, match="/sim/s"):
+            disk.step("/sim/s", lambda: Stored(b"new", 2))
+        assert stores_of(disk) == [{"/sim/s": 1}]
+        disk.hook = lambda kind, path: WHOLE
+        with pytest.raises(OSError, match="/sim/s"):
+            disk.step("/sim/s", lambda: Stored(b"new", 2))
+        assert stores_of(disk) == [{"/sim/s": 2}]
+
+    def test_a_store_goes_with_the_folder_whose_name_was_lost(self) -> None:
+        disk = SimulatedDisk()
+        disk.mkdir("/sim/d")
+        disk.step("/sim/d/s", lambda: Stored(b"new", 2))
+        assert stores_of(disk) == [{"/sim/d/s": 2}, {}]
+        disk.sync_folder("/sim")
+        assert stores_of(disk) == [{"/sim/d/s": 2}]
+
+    @pytest.mark.parametrize("name", ATOMIC)
+    def test_a_real_backend_holds_what_the_disk_holds(self, name: str) -> None:
+        """The crash state from before a checkpoint has the old content, the one from after it the new."""
+        target = TARGETS[name]
+        session = Session(1, target=target)
+        session.open()
+        session.put("t", "a", 1)
+        session.checkpoint()
+        before = SimulatedDisk(stores=session.disk.stores)
+        session.put("t", "a", 2)
+        session.put_bytes("b", "x", b"raw")
+        session.index("t", "n")
+        session.checkpoint()
+        after = SimulatedDisk(stores=session.disk.stores)
+        session.kill()
+        for disk, position, rows in ((before, 1, [("a", b"1")]), (after, 4, [("a", b"2")]), (before, 1, [("a", b"1")])):
+            disk.entries |= session.disk.entries  # the folder that LMDB wants
+            backend = opening.backend_class(target.scheme).open(disk, target.path, create=False)
+            assert backend.position().lsn == position
+            view = backend.read()
+            assert list(view.scan("t")) == rows
+            assert view.indexes("t") == ({"n"} if position == 4 else set())
+            assert view.get("b", "x") == (b"raw" if position == 4 else None)
+            assert backend.check() == []
+            view.close()
+            backend.close()
+
+
+def stores_of(disk: SimulatedDisk) -> list[dict[str, int]]:
+    """The stores that are possible now."""
+    replay = Replay.before(disk)
+    for op in disk.log or ():
+        replay.apply(op)
+    states = []
+    for state in possible_disks(replay, Random(1), 100):
+        stores = {path: stored.content for path, stored in state.stores.items()}
+        if stores not in states:
+            states.append(stores)
+    return states
+
+
+def _fail_with_eio(kind: str, path: str) -> object:
+    raise OSError(errno.EIO, "EIO", path)
+
+
 @pytest.mark.parametrize("name", sorted(WORKLOADS))
 def test_no_power_cut_loses_or_invents_anything(name: str) -> None:
     """The bounded portion of the plain run: every workload once, a few disks for every moment of it."""
     result = run_job(Job(name, seed=0, budget=4, nested_share=0.005))
     assert not result.violations, "\n".join(result.violations)
     assert len(result.digests) > 20
+
+
+@pytest.mark.parametrize("target", ATOMIC)
+@pytest.mark.parametrize("name", sorted(WORKLOADS))
+def test_no_power_cut_loses_or_invents_anything_of_a_backend_with_its_own_files(name: str, target: str) -> None:
+    result = run_job(Job(name, seed=1, budget=1, nested_share=0.0, target=target))
+    assert not result.violations, "\n".join(result.violations)
+    assert len(result.digests) > 5
 
 
 def test_the_same_job_finds_the_same_disks() -> None:
@@ -187,9 +279,15 @@ def test_a_small_workload_is_checked_on_every_single_disk() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(max(600, STATES // 100))
 def test_fifty_thousand_crash_states_without_a_violation(capsys: pytest.CaptureFixture[str]) -> None:
-    """The number is a floor; whole rounds are run, with every workload in each."""
-    summary = simulate(STATES, rounds(budget=12 if STATES <= 200_000 else 40))
+    """The numbers are a floor; whole rounds are run, with every workload in each."""
+    summaries = {}
+    for target, share in SHARES.items():
+        wanted = round(STATES * share)
+        summaries[target] = summary = simulate(wanted, rounds(12 if STATES <= 200_000 else 40, target=target))
+        with capsys.disabled():
+            print(f"\n{target}: {summary}")
+        assert not summary.violations, "\n".join(summary.violations)
+        assert summary.states >= wanted
     with capsys.disabled():
-        print(f"\n{summary}")
-    assert not summary.violations, "\n".join(summary.violations)
-    assert summary.states >= STATES
+        total = sum(summary.states for summary in summaries.values())
+        print(f"\ncrash states in all: {total} distinct, {sum(item.seconds for item in summaries.values()):.0f} s")

@@ -169,7 +169,7 @@ def test_fields_have_their_python_names(memory):
             memory.table("jobs", Job, indexes=[wrong])
 
 
-UTC = datetime.timezone.utc
+UTC = datetime.UTC
 
 
 def at(hour: int, minute: int = 0, us: int = 0, offset: int = 0) -> datetime.datetime:

@@ -75,22 +75,64 @@ def command() -> Callable[..., subprocess.CompletedProcess[bytes]]:
     return call
 
 
+LOCATIONS = {"json": "s.json", "sqlite": "s.db", "lmdb": "s.lmdb"}
+
+
+@pytest.fixture(params=LOCATIONS)
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where no store is yet: on each backend."""
+    return str(tmp_path / LOCATIONS[request.param])
+
+
+@pytest.fixture
+def any_store(location: str) -> str:
+    """The records of `store` on each backend: all but one in the backend, and closed without a checkpoint."""
+    with sessiondb.open(location) as db:
+        fill(db)
+        db.checkpoint()
+    with sessiondb.open(location) as db:
+        db.table("records")["c"] = "text"
+    return location
+
+
+@pytest.fixture
+def any_busy_store(any_store: str) -> Iterator[str]:
+    """A store on each backend that another process has open for writing, with a record in its log only."""
+    yield from held(any_store)
+
+
+@pytest.fixture
+def any_killed_store(location: str) -> str:
+    """A store on each backend with ten durable records whose process was killed: five are in the log only."""
+    return kill_writer(location, checkpoint_at=5)
+
+
+def fill(db: sessiondb.Database) -> None:
+    """Three records in `records` and one in the bytes table `blobs`."""
+    db.table("records").put_many({"a": {"n": 1}, "b": [None, 2.5, "ü"], "c": "text"})
+    db.table("blobs", bytes)["logo"] = b"\x00\xff"
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> str:
     """A store with three records in `records` and one in the bytes table `blobs`, cleanly closed."""
     path = str(tmp_path / "s.json")
     with sessiondb.open(path) as db:
-        db.table("records").put_many({"a": {"n": 1}, "b": [None, 2.5, "ü"], "c": "text"})
-        db.table("blobs", bytes)["logo"] = b"\x00\xff"
+        fill(db)
     return path
 
 
 @pytest.fixture
 def busy_store(store: str) -> Iterator[str]:
     """A store that another process has open for writing."""
+    yield from held(store)
+
+
+def held(path: str) -> Iterator[str]:
+    """Have another process open the store, and put a record into it."""
     program = f"""
         import sessiondb, sys
-        db = sessiondb.open({store!r})
+        db = sessiondb.open({path!r})
         db.table("records")["d"] = "late"
         print("open", flush=True)
         sys.stdin.read()
@@ -102,18 +144,25 @@ def busy_store(store: str) -> Iterator[str]:
     assert holder.stdout is not None
     with holder:
         assert holder.stdout.readline() == b"open\n"
-        yield store
+        yield path
         holder.stdin.close()
 
 
 @pytest.fixture
 def killed_store(tmp_path: Path) -> str:
     """A store with ten durable records whose process was killed: they are in the log only."""
-    path = str(tmp_path / "k.json")
+    return kill_writer(str(tmp_path / "k.json"))
+
+
+def kill_writer(path: str, checkpoint_at: int | None = None) -> str:
+    """Have a process write ten records, each durable, and kill itself."""
     program = f"""
         import os, sessiondb
-        t = sessiondb.open({path!r}).table("records")
+        db = sessiondb.open({path!r})
+        t = db.table("records")
         for n in range(10):
+            if n == {checkpoint_at}:
+                db.checkpoint()
             t.put(f"key-{{n}}", {{"n": n}})
         os.kill(os.getpid(), 9)
     """
@@ -122,9 +171,14 @@ def killed_store(tmp_path: Path) -> str:
     return path
 
 
+def log_of(store: str) -> Path:
+    """The folder of a store's log."""
+    return Path(store, "wal") if store.endswith(".lmdb") else Path(f"{store}.wal")
+
+
 def segment_of(store: str) -> Path:
     """The one segment of a store's log."""
-    (segment,) = Path(f"{store}.wal").glob("*.seg")
+    (segment,) = log_of(store).glob("*.seg")
     return segment
 
 
@@ -151,4 +205,4 @@ def tear(store: str) -> None:
     data = segment.read_bytes()
     end = len(data.rstrip(b"\0"))
     segment.write_bytes(data[: end - 5] + bytes(len(data) - end + 5))
-    Path(f"{store}.wal/HEAD").unlink()
+    (log_of(store) / "HEAD").unlink()

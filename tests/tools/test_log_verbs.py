@@ -258,12 +258,12 @@ def test_verifying_keeps_writers_out_and_lets_readers_in(run, killed_store, monk
     look = inspection._look
     seen = []
 
-    def observe(files, place):
+    def observe(files, place, every_record):
         with sessiondb.open(killed_store, read_only=True) as db:
             seen.append(db.table("records")["key-1"])
         with pytest.raises(sessiondb.StoreBusyError):
             sessiondb.open(killed_store, lock_timeout=0)
-        return look(files, place)
+        return look(files, place, every_record)
 
     monkeypatch.setattr(inspection, "_look", observe)
     assert run("log", "verify", "--db", killed_store).code == 0

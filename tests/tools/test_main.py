@@ -250,5 +250,5 @@ def test_what_recovery_did_is_said_on_stderr(run, killed_store):
 def test_the_reference_page_names_every_verb_and_option(run, name):
     page = (Path(__file__).parents[2] / "docs/reference/command.md").read_text()
     assert f"`{name}`" in page
-    options = re.findall(r"^  (--[a-z]+)", run(*name.split(), "--help").out, re.MULTILINE)
+    options = re.findall(r"^  (--[a-z-]+)", run(*name.split(), "--help").out, re.MULTILINE)
     assert [option for option in options if f"`{option}" not in page] == []

@@ -13,7 +13,18 @@ from typing import Any, Literal, TypedDict, assert_type
 import msgspec
 
 import sessiondb
-from sessiondb import UNSET, Database, Position, RecoveryReport, Stats, Table
+from sessiondb import (
+    UNSET,
+    Database,
+    Position,
+    RecoveryReport,
+    Stats,
+    Table,
+    absent,
+    between,
+    one_of,
+    prefix,
+)
 from sessiondb.files import Files
 from sessiondb.testing import BackendContract, FaultyFiles, TableContract
 
@@ -143,6 +154,35 @@ def many_records(table: Table[Session], record: Session) -> None:
     table.put_many({"a": 1})  # type: ignore[arg-type]
     with table as same:
         assert_type(same, Table[Session])
+
+
+def queries(table: Table[Session]) -> None:
+    assert_type(table.find(), Iterator[tuple[str, Session]])
+    assert_type(table.find({"branch": "main"}, order_by="-branch"), Iterator[tuple[str, Session]])
+    assert_type(
+        table.find({"session": prefix("a"), "branch": absent}, order_by=["branch", "-session"], limit=1, offset=2),
+        Iterator[tuple[str, Session]],
+    )
+    assert_type(table.count(where={"branch": one_of("a", None), "session": between("a", "b")}), int)
+    assert_type(table.indexes(), list[str])
+    assert_type(table.create_index("branch"), bool)
+    assert_type(table.drop_index("branch"), bool)
+    table.find("branch")  # type: ignore[arg-type]
+    table.find({"branch": "main"}, "branch")  # type: ignore[call-arg]
+    prefix(1)  # type: ignore[arg-type]
+
+
+def up(document: dict[str, Any]) -> dict[str, Any]:
+    return document
+
+
+def tables_with_indexes_and_versions(db: Database, path: Path) -> None:
+    assert_type(db.table("t", Session, indexes=["branch"], version=2, upgrades={1: up}), Table[Session])
+    assert_type(db.table("t", indexes=("branch",)), Table[Any])
+    assert_type(sessiondb.table(path, "t", Session, indexes=["branch"], version=2, upgrades={1: up}), Table[Session])
+    assert_type(db.check(), list[str])
+    assert_type(db.stats().cache_hits, int)
+    db.table("t", version="2")  # type: ignore[call-overload]
 
 
 def errors() -> None:

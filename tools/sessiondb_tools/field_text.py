@@ -14,7 +14,7 @@ from .output import shown
 
 __all__ = ["FORM", "field_and_value", "field_and_values", "field_name"]
 
-FORM = "FIELD=TEXT, or FIELD:=JSON for a number, true, false or null"
+FORM = "FIELD=TEXT, or FIELD:=JSON for anything but text"
 
 
 def field_and_value(word: str) -> tuple[str, Any]:
@@ -37,7 +37,7 @@ def field_and_values(words: list[str]) -> tuple[str, list[Any]]:
     is_json = name.endswith(":")
     name = name.removesuffix(":")
     if not sign or not name:
-        raise CommandError(f"{shown(words[0])}: a field and its value are written {FORM}; nothing was done", USAGE)
+        raise CommandError(f"a field and its value are written {FORM}, not {shown(words[0])}; nothing was done", USAGE)
     field_name(name)
     texts = [first, *words[1:]]
     return name, [_json(name, text) if is_json else _utf_8(name, text) for text in texts]

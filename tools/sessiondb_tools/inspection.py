@@ -17,6 +17,7 @@ from sessiondb.errors import CorruptionError, StoreBusyError, StoreFailedError, 
 from sessiondb.files import File, Files
 from sessiondb.lock import Holder, StoreLocks, read_holder
 from sessiondb.recovery import Survey, survey
+from sessiondb.versions import VERSION_FIELD
 from sessiondb.wal.format import decode_durable, decode_position
 from sessiondb.wal.head import newest_slot, read_head
 from sessiondb.wal.verdict import segment_names
@@ -189,7 +190,20 @@ def _look_at_log(
             segments, log_bytes = len(sizes), sum(info.size for info in sizes if info is not None)
             if identity is not None and position is not None:
                 found = survey(files, place.folder, identity.uuid, position.lsn)
+                problems += _older_log(place, found, position)
     return _LogLook(found, hints, segments, log_bytes)
+
+
+def _older_log(place: Place, found: Survey, position: Position) -> list[Problem]:
+    """A new epoch is in the log before it is in the backend, so the log is never behind: unless somebody put it back."""
+    newest = found.contents.newest
+    if newest is None or newest.epoch >= position.epoch:
+        return []
+    text = (
+        f"the log is of epoch {newest.epoch}, the backend is at {position}: an older log was put beside it "
+        f"({place.folder}/{newest.name}); next: put back the log that belongs to the store"
+    )
+    return [Problem("log", text, text)]
 
 
 def _look_at_tables(view: BackendView, problems: list[Problem], every_record: bool) -> dict[str, TableLook]:
@@ -197,7 +211,7 @@ def _look_at_tables(view: BackendView, problems: list[Problem], every_record: bo
     with _noting("records", problems):
         for name, kind in view.tables().items():
             with _noting("records", problems):
-                tables[name] = TableLook(kind, view.count(name), sorted(view.indexes(name)))
+                tables[name] = TableLook(kind, view.count(name), sorted(view.indexes(name) - {VERSION_FIELD}))
                 if every_record:
                     problems += [Problem("records", text, text) for text in check_table(view, name, tables[name])]
     return tables

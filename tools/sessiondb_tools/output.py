@@ -13,6 +13,7 @@ __all__ = [
     "as_text",
     "compact",
     "count",
+    "indexes_of",
     "print_fields",
     "print_json",
     "print_record",
@@ -65,6 +66,12 @@ def count(number: int, noun: str) -> str:
     """``1 record``, ``2,000 records``, ``3 batches``."""
     ending = "" if number == 1 else "es" if noun.endswith(("s", "ch")) else "s"
     return f"{number:,} {noun}{ending}"
+
+
+def indexes_of(fields: Sequence[str]) -> str:
+    """What to put behind a table's name: nothing when it has no index."""
+    noun = "index" if len(fields) == 1 else "indexes"
+    return f", {noun} on {', '.join(map(shown, fields))}" if fields else ""
 
 
 def print_fields(fields: Iterable[tuple[str, str]]) -> None:

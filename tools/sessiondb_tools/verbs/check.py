@@ -15,7 +15,7 @@ import argparse
 from ..exit_codes import DAMAGE, FINE
 from ..inspection import Look, Part
 from ..locations import Place, add_store_options
-from ..output import count, print_fields, print_json, shown
+from ..output import count, indexes_of, print_fields, print_json, shown
 from .log_verify import look_at
 
 
@@ -85,10 +85,7 @@ def _table_rows(look: Look) -> list[tuple[str, str]]:
     records = sum(table.records for table in look.tables.values())
     rows = [("records", f"{count(records, 'record')} in {count(len(look.tables), 'table')} of the backend: each read")]
     for name, table in look.tables.items():
-        indexes = f", {'index' if len(table.indexes) == 1 else 'indexes'} on {', '.join(map(shown, table.indexes))}"
-        rows.append(
-            ("", f"{shown(name)}: {count(table.records, 'record')} ({table.kind}){indexes if table.indexes else ''}")
-        )
+        rows.append(("", f"{shown(name)}: {count(table.records, 'record')} ({table.kind}){indexes_of(table.indexes)}"))
     return rows
 
 

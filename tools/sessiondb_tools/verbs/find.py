@@ -32,7 +32,7 @@ REPEATABLE = [
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the verb takes."""
-    parser.add_argument("conditions", metavar="CONDITION", nargs="*", help=FORM)
+    parser.add_argument("conditions", metavar="CONDITION", nargs="*", default=[], help=FORM)
     parser.add_argument(
         "--between", nargs=2, metavar=("FIELD=LOW", "HIGH"), action="append", default=[],
         help="from LOW to HIGH, both included; with := null leaves an end open",
@@ -75,11 +75,15 @@ def _where(arguments: argparse.Namespace) -> dict[str, Any]:
         _add(where, field, _scalar(field, value))
     for words in arguments.between:
         field, (low, high) = field_and_values(words)
+        if low is None and high is None:
+            raise CommandError(f"field {shown(field)}: --between needs at least one end that is not null", USAGE)
         _add(where, field, between(_scalar(field, low), _scalar(field, high)))
     for field, values in _alternatives(arguments.one_of).items():
         _add(where, field, one_of(values))
     for word in arguments.prefix:
         field, text = field_and_value(word)
+        if not isinstance(text, str):
+            raise CommandError(f"field {shown(field)}: --prefix needs a text, as in {field}=TEXT", USAGE)
         _add(where, field, prefix(text))
     for field in arguments.absent:
         _add(where, field_name(field), absent)

@@ -26,7 +26,7 @@ from ..output import as_text, print_json, say_absent, shown
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the verb takes."""
     parser.add_argument("key", metavar="KEY")
-    parser.add_argument("changes", metavar="CHANGE", nargs="*", help=f"{FORM}; or one JSON object")
+    parser.add_argument("changes", metavar="CHANGE", nargs="*", default=[], help=f"{FORM}; or one JSON object")
     parser.add_argument("--unset", metavar="FIELD", action="append", default=[], help="remove this field")
     add_table_option(parser)
     add_store_options(parser, wait_s=WAIT_S_WRITING)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -22,7 +22,10 @@ from sessiondb.stats import RecoveryReport
 from ..exit_codes import DAMAGE, FINE, NOT_DONE, CommandError
 from ..inspection import inspect, quarantined
 from ..locations import Place, add_store_options, find_store, open_for_reading, table_for_reading
-from ..output import count, print_fields, print_json, shown
+from ..output import count, indexes_of, print_fields, print_json, shown
+
+if TYPE_CHECKING:
+    from sessiondb import Table
 
 WAIT_S = 0.2
 
@@ -58,9 +61,7 @@ def _of_open(arguments: argparse.Namespace) -> dict[str, Any]:
     """Everything, from the store opened read-only."""
     with open_for_reading(arguments) as db:
         stats = db.stats()
-        tables = {
-            name: {"kind": kind, "records": table_for_reading(db, name).count()} for name, kind in db.tables().items()
-        }
+        tables = {name: _table(table_for_reading(db, name), kind) for name, kind in db.tables().items()}
         store = db._store
         assert store is not None
         return {
@@ -82,10 +83,15 @@ def _of_open(arguments: argparse.Namespace) -> dict[str, Any]:
                 "records": stats.log_records,
             },
             "backend_bytes": stats.backend_bytes,
+            "cache": {"hits": stats.cache_hits, "misses": stats.cache_misses, "bytes": stats.cache_bytes},
             "last_checkpoint_error": stats.last_checkpoint_error,
             "recovery": db.recovery_report,
             "problems": [],
         }
+
+
+def _table(table: Table[Any], kind: str) -> dict[str, Any]:
+    return {"kind": kind, "records": table.count(), "indexes": table.indexes()}
 
 
 def _of_files(place: Place, error: Exception) -> dict[str, Any]:
@@ -116,6 +122,7 @@ def _of_files(place: Place, error: Exception) -> dict[str, Any]:
             "records": None if look.survey is None else look.survey.memtable.records,
         },
         "backend_bytes": look.backend_bytes,
+        "cache": None,
         "last_checkpoint_error": None,
         "recovery": None,
         "problems": [problem.text for problem in look.problems] if look.settled else [],
@@ -157,7 +164,8 @@ def _table_rows(status: dict[str, Any]) -> list[tuple[str, str]]:
     when = "" if status["state"] == "ready" else ", as of the last checkpoint"
     rows = [("records", f"{total} in {count(len(tables), 'table')}{when}")]
     return rows + [
-        ("", f"{shown(name)}: {count(table['records'], 'record')} ({table['kind']})") for name, table in tables.items()
+        ("", f"{shown(name)}: {count(table['records'], 'record')} ({table['kind']}){indexes_of(table['indexes'])}")
+        for name, table in tables.items()
     ]
 
 
