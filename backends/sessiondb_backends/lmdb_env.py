@@ -99,6 +99,7 @@ class Environment:
         """Why it cannot be used any more; empty while it can."""
         self._key = key
         self._users = 0
+        self._pid = os.getpid()
 
     @classmethod
     def attach(cls, key: tuple[int, int], path: str, databases: int, read_only: bool) -> Environment:
@@ -153,7 +154,7 @@ class Environment:
 
     def release(self) -> None:
         """One user less; the last one closes the environment."""
-        if self.gone:
+        if self.is_gone():
             return
         with _lock:
             self._users -= 1
@@ -164,14 +165,18 @@ class Environment:
             self.handles.clear()
             self.env.close()
 
+    def is_gone(self) -> bool:
+        """Whether LMDB must not be called: closed, or the parent's. Right in a forked child from its first moment."""
+        return bool(self.gone) or os.getpid() != self._pid
+
     def must_be_usable(self) -> None:
         """Raise unless LMDB may be called.
 
         Raises:
             ClosedError: closed, or the parent process's.
         """
-        if self.gone:
-            raise ClosedError(self.gone)
+        if self.is_gone():
+            raise ClosedError(self.gone or f"the store at {self.path} belongs to the parent process")
 
     def open_handles(self, names: list[bytes]) -> None:
         """Open named databases that exist; the caller holds `writing`.
@@ -203,9 +208,9 @@ def _with_largest_map(opened: Callable[[int], _T], errors: type[Exception], path
     for number, size in enumerate(MAP_BYTES):
         try:
             return opened(size)
-        except (errors, MemoryError) as error:
-            # A limit on address space shows as ENOMEM; everything else is no matter of size.
-            if "allocate memory" not in str(error) or number == len(MAP_BYTES) - 1:
+        except errors as error:
+            # A limit on the address space shows as ENOMEM; everything else is no matter of size.
+            if type(error).__name__ != "MemoryError" or number == len(MAP_BYTES) - 1:
                 raise failure(error, "open the environment", path) from error
     raise AssertionError("unreachable")
 

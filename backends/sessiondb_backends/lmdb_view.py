@@ -221,7 +221,7 @@ class LmdbView(BackendView):
         with self._lock:
             transaction, self._transaction = self._transaction, None
             environment = self._environment
-            if not environment.gone:
+            if not environment.is_gone():
                 self.forget(f"a view of {environment.path} was used after its end")
                 if transaction is not None:
                     transaction.abort()
@@ -246,6 +246,7 @@ class LmdbView(BackendView):
 
         self._get = refuse
         self._transaction = None
+        self._lock = threading.Lock()  # in a forked child, the old one may be held by a thread that is not there
 
     # ---- for finding: everything that calls LMDB
 

@@ -32,12 +32,9 @@ from .versions import BEHIND_MARKERS, VERSION_FIELD, Upgrade, Versions
 __all__ = [
     "KEY_BYTES_MAX",
     "RECORD_BYTES_MAX",
-    "VERSION_FIELD",
     "DecHook",
     "EncHook",
-    "FieldKind",
     "RecordCodec",
-    "Upgrade",
     "check_key",
     "check_table_name",
 ]

@@ -143,11 +143,11 @@ class Scalars:
         Raises:
             ValidationError: it stands for none.
         """
-        if stored is None or stored is msgspec.UNSET:
+        if stored is None or stored is msgspec.UNSET or field not in self._nodes:
             return stored
         decode = self._decoders.get(field)
         if decode is None:
-            annotation = _annotation(self._nodes.get(field, ()))
+            annotation = _annotation(self._nodes[field])
             decode = self._decoders[field] = msgspec.json.Decoder(annotation, dec_hook=self._dec_hook).decode
         try:
             return decode(msgspec.json.encode(stored))

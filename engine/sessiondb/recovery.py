@@ -41,7 +41,7 @@ from .wal.reader import Frame
 from .wal.segment import SegmentSyncError, create_segment
 from .wal.verdict import LogContents, read_log
 
-__all__ = ["Recovered", "recover", "replay_frame", "survey"]
+__all__ = ["Recovered", "check_epoch", "recover", "replay_frame", "survey"]
 
 logger = logging.getLogger("sessiondb.recovery")
 
@@ -113,6 +113,22 @@ def survey(files: Files, folder: str, uuid: bytes, applied: int) -> Survey:
     return Survey(contents, memtable, _head_last_lsn(head, uuid, contents), poisoned, notices, began)
 
 
+def check_epoch(contents: LogContents, position: Position, folder: str) -> None:
+    """Refuse a log that is older than the backend: somebody put back a copy of an earlier state.
+
+    A segment of the current epoch is durable before anything else happens in that epoch, so a log never lags behind.
+
+    Raises:
+        CorruptionError: it does.
+    """
+    newest = contents.newest
+    if newest is not None and newest.epoch < position.epoch:
+        raise CorruptionError(
+            f"the log is older than the store: it ends in epoch {newest.epoch}, the store is at {position}",
+            path=folder, lsn=position.lsn, advice="put back the log that belongs to the store",
+        )  # fmt: skip
+
+
 def _head_last_lsn(head: bytes, uuid: bytes, contents: LogContents) -> int:
     position = None if contents.newest is None else decode_position(head, uuid, contents.newest.epoch)
     return 0 if position is None else position[0]
@@ -133,6 +149,7 @@ def recover(files: Files, folder: str, uuid: bytes, position: Position, *, is_ne
         StoreFailedError: the operating system refused.
     """
     found = survey(files, folder, uuid, position.lsn)
+    check_epoch(found.contents, position, folder)
     try:
         tail, torn = _continue(files, folder, uuid, position, found, is_new)
         head = _begin_head(files, folder, tail, position)

@@ -19,7 +19,7 @@ from .location import Location
 from .lock import StoreLocks
 from .memtable import Memtable
 from .query import FieldReader
-from .recovery import make_report, recover, survey, torn_report
+from .recovery import check_epoch, make_report, recover, survey, torn_report
 from .stats import RecoveryReport, Stats
 from .views import Triple, View, Views
 from .wal.log import AppendLog
@@ -98,6 +98,7 @@ class Store:
             self.report = _nothing_to_recover(position)
             return Memtable(position.lsn)
         found = survey(self.files, folder, self.identity.uuid, position.lsn)
+        check_epoch(found.contents, position, folder)
         epoch = position.epoch if found.contents.newest is None else found.contents.newest.epoch
         self.log = NoLog(epoch, found.contents.last_lsn)
         self.report = make_report(found, position, epoch, torn_report(found, folder))

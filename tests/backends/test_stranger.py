@@ -9,7 +9,7 @@ import pytest
 
 import sessiondb
 from sessiondb import opening
-from sessiondb.backend import Backend, Identity, Position
+from sessiondb.backend import Backend, BackendView, Identity, Position
 from sessiondb.errors import BackendError, CorruptionError, FencedError, UnsupportedFormatError, WrongBackendError
 from sessiondb.testing import BackendContract, TableContract
 from sessiondb_backends.resident import ResidentTable, ResidentView, fold
@@ -17,15 +17,25 @@ from sessiondb_backends.resident import ResidentTable, ResidentView, fold
 MAGIC = b"PLAIN "
 
 
+class PlainView(ResidentView):
+    """Cannot find anything by itself: the engine reads everything and looks."""
+
+    find = BackendView.find
+    count_found = BackendView.count_found
+
+
 class PlainBackend(Backend):
-    """The smallest durable backend: one file, written anew beside the old one at every apply."""
+    """The smallest durable backend: one file, written anew beside the old one at every apply.
+
+    It makes no index, but it remembers which are wanted.
+    """
 
     scheme = "plain"
     whole_file = True
 
     def __init__(self, files, path, uuid, position, state):
         self.files, self.path, self.uuid = files, path, uuid
-        self.view = ResidentView(position, state)
+        self.view = PlainView(position, state)
 
     @classmethod
     def log_folder(cls, path):
@@ -85,14 +95,20 @@ class PlainBackend(Backend):
         except ValueError as error:
             raise CorruptionError("it does not parse", path=path) from error
         state = {
-            name: ResidentTable(kind, {key: b64decode(image) for key, image in records.items()})
-            for name, (kind, records) in found["tables"].items()
+            name: ResidentTable(
+                kind, {key: b64decode(image) for key, image in records.items()}, indexes=dict.fromkeys(indexes)
+            )
+            for name, (kind, records, indexes) in found["tables"].items()
         }
         return bytes.fromhex(found["uuid"]), Position(*found["position"]), state
 
     def _write(self, position, state):
         tables = {
-            name: (table.kind, {key: b64encode(image).decode() for key, image in table.records.items()})
+            name: (
+                table.kind,
+                {key: b64encode(image).decode() for key, image in table.records.items()},
+                list(table.indexes),
+            )
             for name, table in state.items()
         }
         text = json.dumps({"uuid": self.uuid.hex(), "position": [position.epoch, position.lsn], "tables": tables})
@@ -124,7 +140,7 @@ class PlainBackend(Backend):
             raise FencedError("somebody else wrote it")
         state = fold(self.view.state, changes, pace)
         self._write(position, state)
-        self.view = ResidentView(position, state)
+        self.view = PlainView(position, state)
 
     def check(self):
         try:

@@ -5,9 +5,6 @@ nothing, durable on return) is taken for granted here, and proved by kills and p
 (`test_kill.py`, `test_powercut.py`); what the engine makes of it is what the simulator checks. The real backends do the
 work, on real files in a scratch folder. After each `apply` the files' bytes are what the simulated disk holds of
 the store; opening puts them back. The log is on the simulated disk as ever.
-
-`TARGETS` names the backends that the crash kit drives: ``json`` itself, whose files are simulated byte for byte, the
-two real ones as atomic steps, and ``memory``: the memory backend with a disk, the quickest to open.
 """
 
 from __future__ import annotations
@@ -20,7 +17,7 @@ from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from sessiondb import opening
 from sessiondb.backend import Backend, BackendView, Changes, Identity, Pace, Position
@@ -31,17 +28,7 @@ from sessiondb_backends.memory import MemoryBackend
 from .disk import SimulatedDisk
 from .ops import Stored
 
-__all__ = [
-    "JSON",
-    "SCHEMES",
-    "TARGETS",
-    "AtomicBackend",
-    "AtomicMemory",
-    "Target",
-    "clean_up",
-    "fast_folder",
-    "real_target",
-]
+__all__ = ["SCHEMES", "AtomicBackend", "AtomicMemory", "clean_up", "fast_folder"]
 
 OPEN_MAX = 6
 """Real backends that stay open for the next one who opens the same content."""
@@ -51,41 +38,12 @@ PASSING = ("lock.mdb",)
 _T = TypeVar("_T")
 
 
-class Target(NamedTuple):
-    """A store of one backend, on the simulated disk or a real one."""
-
-    name: str
-    scheme: str
-    path: str
-    folder: str
-    """Of its log."""
-
-    @property
-    def location(self) -> str:
-        """What `sessiondb.open` takes."""
-        return f"{self.scheme}:{self.path}" if self.scheme.startswith("sim") else self.path
-
-
-TARGETS = {
-    "json": Target("json", "json", "/sim/store.json", "/sim/store.json.wal"),
-    "sqlite": Target("sqlite", "simsqlite", "/sim/store.db", "/sim/store.db.wal"),
-    "lmdb": Target("lmdb", "simlmdb", "/sim/store.lmdb", "/sim/store.lmdb/wal"),
-    "memory": Target("memory", "simmemory", "/sim/store.mem", "/sim/store.mem.wal"),
-}
-JSON = TARGETS["json"]
 SCHEMES = {
     "simlmdb": "crash.atomic:AtomicLmdb",
     "simmemory": "crash.atomic:AtomicMemory",
     "simsqlite": "crash.atomic:AtomicSqlite",
 }
 """For `sessiondb.opening.BUILT_IN`, while a test runs."""
-
-
-def real_target(name: str, folder: Path) -> Target:
-    """A store in a folder of a real file system."""
-    suffix, log = {"json": (".json", ".wal"), "sqlite": (".db", ".wal"), "lmdb": (".lmdb", "/wal")}[name]
-    path = str(folder / f"store{suffix}")
-    return Target(name, name, path, path + log)
 
 
 class AtomicBackend(Backend):

@@ -2,29 +2,47 @@
 
 `DyingFiles` counts what the engine does to files and ends the process there, before the operation, in the middle of
 it (half a write), or after it. What the kernel has at that moment is what the next process finds; that is the
-difference to a power cut, so syncs are left out, which makes it fast.
+difference to a power cut, so syncs are left out, which makes it fast. SQLite and LMDB do their own I/O: their process
+dies around and inside `apply` and `settle`, wherever they let others run, and before each of SQLite's statements.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
+import traceback
 import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+from unittest import mock
 
 import msgspec
 
 import sessiondb
+from sessiondb import opening
+from sessiondb.backend import Changes, Pace, Position
 from sessiondb.files import Bytes, File, Files, Mapping
 
-from .atomic import real_target
 from .ops import Op
-from .oracle import HUGE, History, deterministic, forget_everything, read_tables
+from .oracle import HUGE, History, Tables, deterministic, read_tables
+from .queries import wrong_answer
 from .session import Session
+from .target import Target, real_target
 from .workloads import WORKLOADS
 
-__all__ = ["KILLED", "DyingFiles", "Moment", "count_operations", "kill_at", "kill_everywhere", "read_announcements"]
+__all__ = [
+    "WORKLOADS_OF",
+    "DyingFiles",
+    "Job",
+    "Moment",
+    "count_operations",
+    "kill_at",
+    "kill_everywhere",
+    "read_announcements",
+]
 
 Moment = Literal["before", "half", "after"]
 
@@ -184,21 +202,80 @@ def _split(data: bytes) -> list[tuple[str, Any]]:
 KILLED = [
     "first_creation", "append_always", "append_never", "append_mixed", "transactions", "group_commit", "checkpoint",
     "checkpoint_of_undurable", "checkpoints", "growth", "close", "clean_open", "drop_table", "close_and_reopen",
+    "deletions", "indexes",
 ]  # fmt: skip
 """Workloads that need nothing of a simulated disk."""
+STORING = ["first_creation", "checkpoint", "checkpoints", "drop_table", "bytes_table", "deletions", "indexes"]
+"""Those in which the backend works: for SQLite and LMDB."""
+WORKLOADS_OF = {"json": KILLED, "sqlite": STORING, "lmdb": STORING}
 
 
-def run_child(name: str, folder: Path, fatal: int, moment: Moment) -> tuple[int, bytes]:
-    """Fork, run the workload there until it dies; returns the exit status and what it announced."""
+# ---- backends that do their own file I/O
+
+
+class _Dying:
+    """What makes a backend die: at the beginning and the end of what it does, and whenever it lets others run."""
+
+    _dying: DyingFiles
+
+    @classmethod
+    def open(cls, files: DyingFiles, path: str, *, create: bool, read_only: bool = False) -> Any:
+        files.step("before")
+        opened = super().open(files, path, create=create, read_only=read_only)  # type: ignore[misc]
+        opened._dying = files
+        files.step("after")
+        return opened
+
+    def apply(self, changes: Changes, expected: Position, position: Position, pace: Pace) -> None:
+        self._dying.step("before")
+        super().apply(changes, expected, position, self._dying.step_around)  # type: ignore[misc]
+        self._dying.step("after")
+
+    def settle(self) -> None:
+        self._dying.step("before")
+        super().settle()  # type: ignore[misc]
+        self._dying.step("after")
+
+
+def __getattr__(name: str) -> type:
+    """``DyingSqlite`` and ``DyingLmdb``, made when they are asked for."""
+    if not name.startswith("Dying"):
+        raise AttributeError(name)
+    return type(name, (_Dying, opening.backend_class(f"real{name.removeprefix('Dying').lower()}")), {})
+
+
+@contextmanager
+def dying_backends(files: DyingFiles) -> Iterator[None]:
+    """SQLite and LMDB die with `files`; SQLite also before each of its statements that changes something."""
+    connect = sqlite3.connect
+
+    def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect(*arguments, **options)
+        connection.set_trace_callback(lambda sql: None if sql.startswith("SELECT") else files.step_around())
+        return connection
+
+    schemes = {f"real{scheme}": opening.BUILT_IN[scheme] for scheme in ("sqlite", "lmdb")}
+    dying = {scheme: f"crash.killing:Dying{scheme.title()}" for scheme in ("sqlite", "lmdb")}
+    with mock.patch.dict(opening.BUILT_IN, schemes | dying), mock.patch.object(sqlite3, "connect", traced):
+        yield
+
+
+# ---- children
+
+
+def in_child(call: Callable[[int], None]) -> tuple[int, bytes]:
+    """Fork and call with the descriptor of a pipe; returns the exit status and what was written into it."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         status = 1
         try:
             os.close(reading)
-            with deterministic(1):
-                WORKLOADS[name](Session(1, DyingFiles(writing, fatal, moment), real_target("json", folder)))
+            call(writing)
             status = 0
+        except BaseException:
+            traceback.print_exc()
+            raise
         finally:
             os._exit(status)
     os.close(writing)
@@ -209,41 +286,89 @@ def run_child(name: str, folder: Path, fatal: int, moment: Moment) -> tuple[int,
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), b"".join(parts)
 
 
-def count_operations(name: str, folder: Path) -> int:
-    """How many file operations the workload makes when nothing stops it."""
-    files = DyingFiles()
-    with deterministic(1):
-        session = Session(1, files, real_target("json", folder))
-        WORKLOADS[name](session)
-        session.kill()
-    shutil.rmtree(folder)
-    return files.count
+def run_child(name: str, target: Target, fatal: int, moment: Moment) -> tuple[int, bytes]:
+    """Run the workload in a child until it dies; returns the exit status and what it announced."""
+
+    def work(pipe: int) -> None:
+        files = DyingFiles(pipe, fatal, moment)
+        with deterministic(1), dying_backends(files):
+            WORKLOADS[name](Session(1, files, target))
+
+    return in_child(work)
 
 
-def kill_at(name: str, folder: Path, fatal: int, moment: Moment) -> bool:
-    """Kill the workload there, then look; False when it never came to that."""
-    folder.mkdir()
-    status, announced = run_child(name, folder, fatal, moment)
-    assert status in (0, 9), f"{name}: the child failed at operation {fatal} ({moment})"
-    history = read_announcements(announced)
-    where = f"{name}, {moment} operation {fatal}"
-    for attempt in ("first", "second"):
+def count_operations(name: str, target: Target) -> int:
+    """How many operations the workload makes when nothing stops it."""
+
+    def work(pipe: int) -> None:
         files = DyingFiles()
-        with deterministic(2):
-            db = sessiondb.open(folder / "store.json", files=files, lock_timeout=0.0, checkpoint_bytes=HUGE)
-            lsn, tables = db.position().lsn, read_tables(db._open)
-            files.kill()
-            forget_everything()
-        assert history.returned <= lsn <= history.issued, f"{where}: LSN {lsn} after the {attempt} recovery"
-        assert tables == history.states[lsn], f"{where}: wrong state at LSN {lsn} after the {attempt} recovery"
+        with deterministic(1), dying_backends(files):
+            WORKLOADS[name](Session(1, files, target))
+        os.write(pipe, b"%d" % files.count)
+
+    status, count = in_child(work)
+    assert status == 0, f"{name} on {target.name} does not run through"
+    _empty(Path(target.path).parent)
+    return int(count)
+
+
+def _empty(folder: Path) -> None:
     shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def look(target: Target) -> tuple[int, Tables, str]:
+    """What another process finds there: the LSN, everything, and what is wrong with it by itself."""
+
+    def work(pipe: int) -> None:
+        with deterministic(2):
+            db = sessiondb.open(target.path, files=DyingFiles(), lock_timeout=0.0, checkpoint_bytes=HUGE)
+            tables = read_tables(db._open)
+            wrong = wrong_answer(db._open, tables) or "; ".join(db._open.backend.check())
+            message = _encode((db.position().lsn, tables, wrong))
+            while message:
+                message = message[os.write(pipe, message) :]
+            os._exit(9)  # nothing is closed
+
+    status, message = in_child(work)
+    assert status == 9, "it cannot be opened"
+    lsn, tables, wrong = msgspec.msgpack.decode(message)
+    return lsn, tables, wrong
+
+
+def kill_at(name: str, target: Target, fatal: int, moment: Moment) -> bool:
+    """Kill the workload there, then look; False when it never came to that."""
+    status, announced = run_child(name, target, fatal, moment)
+    assert status in (0, 9), f"{name} on {target.name}: the child failed at operation {fatal} ({moment})"
+    history = read_announcements(announced)
+    for attempt in ("first", "second"):
+        where = f"{name} on {target.name}, {moment} operation {fatal}, after the {attempt} recovery"
+        try:
+            lsn, tables, wrong = look(target)
+        except AssertionError as error:
+            raise AssertionError(f"{where}: {error}") from error
+        assert history.returned <= lsn <= history.issued, f"{where}: LSN {lsn}"
+        assert tables == history.states[lsn], f"{where}: wrong state at LSN {lsn}"
+        assert not wrong, f"{where}: {wrong}"
+    _empty(Path(target.path).parent)
     return status == 9
 
 
-def kill_everywhere(name: str, folder: str) -> int:
+class Job(NamedTuple):
+    """A part of all kills of one workload on one backend."""
+
+    name: str
+    target: str
+    folder: str
+    part: int = 0
+    parts: int = 1
+
+
+def kill_everywhere(job: Job) -> int:
     """Kill the workload before and after each operation, and in the middle of each write; returns how often."""
-    base = Path(folder)
-    (base / "count").mkdir(parents=True)
-    count = count_operations(name, base / "count")
+    folder = Path(job.folder) / f"{job.target}-{job.name}-{job.part}"
+    folder.mkdir()
+    target = real_target(job.target, folder)
     moments: tuple[Moment, ...] = ("before", "half", "after")
-    return sum(kill_at(name, base / "store", fatal, moment) for fatal in range(count) for moment in moments)
+    chosen = range(job.part, count_operations(job.name, target), job.parts)
+    return sum(kill_at(job.name, target, fatal, moment) for fatal in chosen for moment in moments)

@@ -34,11 +34,12 @@ from sessiondb.store import Store
 from sessiondb.wal import head
 from sessiondb.wal.operations import Put
 
-from .atomic import JSON, SCHEMES, Target, clean_up
+from .atomic import SCHEMES, clean_up
 from .disk import SimulatedDisk
 from .ops import Op
 from .queries import wrong_answer
 from .states import CrashState, Replay, possible_disks
+from .target import JSON, Target
 
 __all__ = [
     "FOLDER_PATH",

@@ -19,12 +19,12 @@ from sessiondb.errors import DurabilityUnknownError, StoreFailedError
 from sessiondb.store import Store
 from sessiondb.wal.operations import Delete, Drop, Index, Put, PutBytes, Unindex
 
-from .atomic import JSON, Target
 from .disk import SimulatedDisk
 from .ops import Op
 from .oracle import HUGE, History, Tables, forget_everything
 from .queries import wrong_answer
 from .states import Replay, possible_disks
+from .target import JSON, Target
 
 __all__ = ["Killed", "Session", "drop_unsynced"]
 

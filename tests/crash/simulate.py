@@ -18,9 +18,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from itertools import count
 from typing import NamedTuple
 
-from .atomic import TARGETS
 from .ops import describe
 from .oracle import Oracle, deterministic
+from .target import TARGETS
 from .workloads import WORKLOADS, run_workload
 
 __all__ = ["Job", "Result", "Summary", "rounds", "run_job", "simulate"]

@@ -20,11 +20,11 @@ from typing import NamedTuple
 
 import pytest
 
-from crash.atomic import TARGETS, Target
 from crash.ops import HALF, WHOLE
 from crash.oracle import Oracle, deterministic, read_tables
 from crash.session import Session, drop_unsynced
 from crash.states import Replay, possible_disks
+from crash.target import TARGETS, Target
 from sessiondb.errors import ClosedError, DurabilityUnknownError, SessionDBError, StoreFailedError
 
 SYNCS = {"fdatasync", "fsync", "msync", "sync_folder"}

@@ -1,7 +1,7 @@
 """The process dies at every file operation: nothing that had returned is missing, nothing is half there.
 
-A forked child runs a workload and ends at operation n, before it, after it, or with half of a write done. The
-parent then opens the store. The kernel lives on, so whatever had returned must be there, at any sync level. Syncs are
+A forked child runs a workload and ends at operation n, before it, after it, or with half of a write done. Another
+one then opens the store. The kernel lives on, so whatever had returned must be there, at any sync level. Syncs are
 stubbed. And a busy process with threads and background checkpoints is killed for real, with SIGKILL.
 """
 
@@ -13,23 +13,30 @@ import random
 import signal
 import subprocess
 import sys
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import sessiondb
-from crash.killing import KILLED, Moment, count_operations, kill_at, kill_everywhere
+from crash.killing import WORKLOADS_OF, Job, Moment, count_operations, kill_at, kill_everywhere
+from crash.target import real_target
+
+TARGETS = sorted(WORKLOADS_OF)
+SIGKILLS = 18
+"""On each backend."""
 
 
-@pytest.mark.parametrize("name", KILLED)
-def test_a_kill_at_some_operations_loses_nothing_that_had_returned(name: str, fast_folder: Path) -> None:
+@pytest.mark.parametrize(("target", "name"), [(target, name) for target in TARGETS for name in WORKLOADS_OF[target]])
+def test_a_kill_at_some_operations_loses_nothing_that_had_returned(target: str, name: str, fast_folder: Path) -> None:
     """A sample for the plain run."""
-    (fast_folder / "count").mkdir()
-    count = count_operations(name, fast_folder / "count")
+    (fast_folder / "store").mkdir()
+    store = real_target(target, fast_folder / "store")
+    count = count_operations(name, store)
     for number, fatal in enumerate(random.Random(name).sample(range(count), 4)):
         moment: Moment = ("before", "half", "after", "before")[number]
-        assert kill_at(name, fast_folder / "store", fatal, moment) or moment == "half"
+        assert kill_at(name, store, fatal, moment) or moment == "half"
 
 
 @pytest.mark.slow
@@ -38,13 +45,19 @@ def test_a_kill_at_every_operation_loses_nothing_that_had_returned(
     fast_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Before and after each operation, and in the middle of each write: at least 2,000 kills."""
-    jobs = [(name, str(fast_folder / name)) for name in KILLED]
+    folder = str(fast_folder)
+    jobs = [
+        Job(name, target, folder, part, 2) for target in TARGETS for name in WORKLOADS_OF[target] for part in range(2)
+    ]
+    kills: Counter[str] = Counter()
     # Workers of their own: the fork of a process with little memory is quick.
     with ProcessPoolExecutor(min(os.cpu_count() or 1, 8), mp_context=multiprocessing.get_context("spawn")) as pool:
-        kills = sum(pool.map(kill_everywhere, *zip(*jobs, strict=True)))
+        for job, count in zip(jobs, pool.map(kill_everywhere, jobs), strict=True):
+            kills[job.target] += count
     with capsys.disabled():
-        print(f"\nkills at file operations: {kills}, in {len(KILLED)} workloads, 0 violations")
-    assert kills >= 2_000
+        print(f"\nkills at operations: {kills.total()} {dict(kills)}, 0 violations")
+    assert kills["json"] >= 2_000
+    assert min(kills.values()) >= 300
 
 
 BUSY = """
@@ -52,7 +65,7 @@ import os, sys, threading
 import sessiondb
 
 def work(number):
-    handle = db.table("t")
+    handle = db.table("t", indexes=["n"])
     count = handle.get(f"w{number}-a", {"n": 0})["n"]
     while True:
         count += 1
@@ -90,6 +103,7 @@ def kill_busy_process(path: Path, acknowledged: dict[int, int], after: int) -> i
         process.wait()
     assert process.returncode == -signal.SIGKILL
     with sessiondb.table(path, "t", checkpoint_records=40) as table:
+        assert table.database.check() == []
         for number in range(4):
             found = [table.get(f"w{number}-{letter}") for letter in "abc"]
             assert found[0] == found[1] == found[2], f"half a transaction of thread {number}: {found}"
@@ -97,13 +111,15 @@ def kill_busy_process(path: Path, acknowledged: dict[int, int], after: int) -> i
             expected = acknowledged.get(number, 0)
             assert count in (expected, expected + 1), f"thread {number} was told {expected}, the store has {count}"
             acknowledged[number] = count
+            assert {key for key, _ in table.find({"n": count})} >= {f"w{number}-{letter}" for letter in "abc" if count}
     return seen
 
 
-def test_a_sigkill_of_a_busy_process_loses_nothing_acknowledged(tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_sigkill_of_a_busy_process_loses_nothing_acknowledged(target: str, tmp_path: Path) -> None:
     acknowledged: dict[int, int] = {}
     for after in (1, 60):
-        kill_busy_process(tmp_path / "store.json", acknowledged, after)
+        kill_busy_process(Path(real_target(target, tmp_path).path), acknowledged, after)
 
 
 @pytest.mark.slow
@@ -111,8 +127,12 @@ def test_a_sigkill_of_a_busy_process_loses_nothing_acknowledged(tmp_path: Path) 
 def test_fifty_sigkills_of_a_busy_process_lose_nothing_acknowledged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    acknowledged: dict[int, int] = {}
+    """In turn on each backend: fifty in all and a few."""
     rng = random.Random(50)
-    seen = sum(kill_busy_process(tmp_path / "store.json", acknowledged, rng.randrange(1, 600)) for _ in range(50))
+    seen: Counter[str] = Counter()
+    for target in TARGETS:
+        path, acknowledged = Path(real_target(target, tmp_path).path), dict[int, int]()
+        for _ in range(SIGKILLS):
+            seen[target] += kill_busy_process(path, acknowledged, rng.randrange(1, 600))
     with capsys.disabled():
-        print(f"\nSIGKILLs of a busy process: 50, {seen} acknowledged transactions, 0 missing")
+        print(f"\nSIGKILLs of a busy process: {SIGKILLS} on each backend; acknowledged {dict(seen)}, 0 missing")

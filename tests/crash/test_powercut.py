@@ -21,9 +21,14 @@ from pathlib import Path
 import pytest
 
 import sessiondb
+from crash.target import real_target
 
 CUTS = int(os.environ.get("SESSIONDB_TEST_CUTS", "50"))
-"""Power cuts on each file system."""
+"""Power cuts of each backend on each file system."""
+KINDS = ("ext4", "xfs")
+TARGETS = ("json", "lmdb", "sqlite")
+CHECKPOINT_RECORDS = (15, 60, 300, 10**6)
+"""Checkpoints are due after so many records: mostly so often that a cut comes in the middle of one."""
 FS_IOC_SHUTDOWN = 0x8004587D
 NOLOGFLUSH = 2
 IMAGE_BYTES = 400 << 20
@@ -41,7 +46,7 @@ import os, sys, threading
 import sessiondb
 
 def work(number):
-    handle = db.table("t")
+    handle = db.table("t", indexes=["n"])
     count = handle.get(f"w{number}-a", {"n": 0})["n"]
     while True:
         count += 1
@@ -75,6 +80,10 @@ class Machine:
             file.truncate(IMAGE_BYTES)
         run(f"mkfs.{kind}", "-q", str(self.image))
         self.mounted = False
+
+    def target(self, name: str) -> Path:
+        """Where the store is."""
+        return Path(real_target(name, self.mount_point).path)
 
     def mount(self) -> None:
         run("mount", "-o", "loop", str(self.image), str(self.mount_point))
@@ -114,9 +123,10 @@ def machine(folder: Path, kind: str) -> Iterator[Machine]:
         made.image.unlink()
 
 
-def cut_under_a_busy_process(made: Machine, acknowledged: dict[int, int], after: int, checkpoint_records: int) -> int:
+def cut_under_a_busy_process(
+    made: Machine, store: Path, acknowledged: dict[int, int], after: int, checkpoint_records: int
+) -> int:
     """Run the busy program, cut the power when it has acknowledged `after` transactions, mount again and look."""
-    store = made.mount_point / "store.json"
     process = subprocess.Popen(
         [sys.executable, "-c", BUSY, str(store), str(checkpoint_records)],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -143,6 +153,7 @@ def cut_under_a_busy_process(made: Machine, acknowledged: dict[int, int], after:
     made.unmount()
     made.mount()
     with sessiondb.table(store, "t", checkpoint_records=10**6) as table:
+        assert table.database.check() == []
         for number in range(3):
             found = [table.get(f"w{number}-{letter}") for letter in "abc"]
             assert found[0] == found[1] == found[2], f"half a transaction of thread {number}"
@@ -150,25 +161,28 @@ def cut_under_a_busy_process(made: Machine, acknowledged: dict[int, int], after:
             expected = acknowledged.get(number, 0)
             assert count in (expected, expected + 1), f"thread {number} was told {expected}, the store has {count}"
             acknowledged[number] = count
+            assert {key for key, _ in table.find({"n": count})} >= {f"w{number}-{letter}" for letter in "abc" if count}
     return seen
 
 
-@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_no_power_cut_takes_an_acknowledged_write(
-    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rng = random.Random(kind)
+    rng = random.Random(f"{kind} {target}")
     acknowledged: dict[int, int] = {}
     with machine(tmp_path, kind) as made:
+        store = made.target(target)
         seen = sum(
-            cut_under_a_busy_process(made, acknowledged, rng.randrange(1, 400), rng.choice((20, 200, 10**6)))
+            cut_under_a_busy_process(made, store, acknowledged, rng.randrange(1, 300), rng.choice(CHECKPOINT_RECORDS))
             for _ in range(CUTS)
         )
     with capsys.disabled():
-        print(f"\npower cuts on {kind}: {CUTS}, {seen} acknowledged transactions, 0 missing")
+        print(f"\npower cuts, {target} on {kind}: {CUTS}, {seen} acknowledged transactions, 0 missing")
 
 
-@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_cut_is_a_real_one(kind: str, tmp_path: Path) -> None:
     """What nobody synced does not survive it: else the other test would prove nothing."""
     with machine(tmp_path, kind) as made:

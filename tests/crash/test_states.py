@@ -13,13 +13,13 @@ from random import Random
 
 import pytest
 
-from crash.atomic import TARGETS
 from crash.disk import SimulatedDisk
 from crash.ops import HALF, WHOLE, Stored
 from crash.oracle import Oracle, deterministic, open_quietly, read_tables, recover_once
 from crash.session import Session, drop_unsynced
 from crash.simulate import Job, rounds, run_job, simulate
 from crash.states import Replay, possible_disks
+from crash.target import TARGETS
 from crash.workloads import WORKLOADS, run_workload
 from sessiondb import opening
 

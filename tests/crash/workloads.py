@@ -16,9 +16,9 @@ import msgspec
 from sessiondb.errors import DurabilityUnknownError, StoreFailedError
 from sessiondb.wal.operations import Delete, Put
 
-from .atomic import JSON, Target
 from .ops import HALF, WHOLE
 from .session import Session
+from .target import JSON, Target
 
 __all__ = ["WORKLOADS", "run_workload"]
 

@@ -1,6 +1,7 @@
 """Locations, options, and what opening does before anything is read."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import msgspec
 import pytest
 
 import sessiondb
-from sessiondb import UsageError
+from sessiondb import CorruptionError, UsageError
 from sessiondb.config import Options
 from sessiondb.location import parse_location
 
@@ -150,3 +151,33 @@ def test_everything_that_is_promised_is_there():
     for name in sessiondb.__all__:
         assert getattr(sessiondb, name) is not None
     assert isinstance(sessiondb.__version__, str)
+
+
+def test_a_log_that_is_older_than_the_store_is_refused(open_db, path, tmp_path):
+    """Somebody restores a copy of the log, but not of the file that it belongs to: two histories must not be mixed."""
+    db = open_db()
+    table = db.table("t")
+    for number in range(20):
+        table[f"k{number}"] = number
+    shutil.copytree(f"{path}.wal", tmp_path / "copy")
+    file = path.read_bytes()
+    db.close()
+    path.write_bytes(file)  # as it was: nothing is in it yet
+    (tmp_path / "x.json.wal").rename(tmp_path / "gone")
+    shutil.copytree(tmp_path / "copy", f"{path}.wal")
+    segment = next((tmp_path / "x.json.wal").glob("*.seg"))
+    data = bytearray(segment.read_bytes())
+    data[600:] = bytes(len(data) - 600)
+    segment.write_bytes(data)
+    (tmp_path / "x.json.wal" / "HEAD").unlink()
+    db = open_db()
+    assert db.recovery_report.epoch == 2
+    db.table("t")["new"] = 1
+    db.close()  # the file is of epoch 2 now
+    before = path.read_bytes()
+    (tmp_path / "x.json.wal").rename(tmp_path / "newer")
+    (tmp_path / "copy").rename(f"{path}.wal")
+    for options in ({}, {"read_only": True}):
+        with pytest.raises(CorruptionError, match="the log is older than the store"):
+            open_db(**options)
+    assert path.read_bytes() == before

@@ -35,7 +35,7 @@ def test_the_status_as_json(run, store):
     assert re.fullmatch("[0-9a-f]{32}", found["uuid"])
     assert found["state"] == "ready"
     assert found["records"] == 4
-    assert found["tables"]["records"] == {"kind": "json", "records": 3}
+    assert found["tables"]["records"] == {"kind": "json", "records": 3, "indexes": []}
     assert (found["epoch"], found["last_lsn"], found["durable_lsn"], found["applied_lsn"]) == (1, 2, 2, 2)
     assert found["log"] == {"segments": 1, "disk_bytes": 128, "bytes": 0, "records": 0}
     assert found["recovery"]["clean"] is True

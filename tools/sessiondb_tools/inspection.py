@@ -195,7 +195,7 @@ def _look_at_log(
 
 
 def _older_log(place: Place, found: Survey, position: Position) -> list[Problem]:
-    """A new epoch is in the log before it is in the backend, so the log is never behind: unless somebody put it back."""
+    """A new epoch is in the log before it is in the backend: one that is behind was put there by hand."""
     newest = found.contents.newest
     if newest is None or newest.epoch >= position.epoch:
         return []
@@ -209,7 +209,7 @@ def _older_log(place: Place, found: Survey, position: Position) -> list[Problem]
 def _look_at_tables(view: BackendView, problems: list[Problem], every_record: bool) -> dict[str, TableLook]:
     tables: dict[str, TableLook] = {}
     with _noting("records", problems):
-        for name, kind in view.tables().items():
+        for name, kind in sorted(view.tables().items()):
             with _noting("records", problems):
                 tables[name] = TableLook(kind, view.count(name), sorted(view.indexes(name) - {VERSION_FIELD}))
                 if every_record:

@@ -81,9 +81,9 @@ def _problem(table: str, kind: TableKind | None, key: str, image: bytes) -> str:
         if kind == "json":
             msgspec.json.decode(image)
     except ValidationError as error:
-        return f"{error.problem}"
+        return error.problem
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return f"its {count(len(image), 'byte')} are no JSON: {error}"
+        return f"it is no JSON ({count(len(image), 'byte')}): {error}"
     return ""
 
 

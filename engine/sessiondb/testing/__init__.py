@@ -20,7 +20,10 @@ This package imports pytest; nothing else in `sessiondb` does, and nothing in `s
 import pytest
 
 # Before the imports below: only then do failing asserts of the contracts show their values.
-for _name in ("backend_contract", "view_contract", "table_contract", "record_contract"):
+for _name in (
+    "backend_contract", "view_contract", "query_contract", "index_contract", "documents",
+    "table_contract", "record_contract", "find_contract",
+):  # fmt: skip
     pytest.register_assert_rewrite(f"sessiondb.testing.{_name}")
 
 from .backend_contract import BackendContract  # noqa: E402

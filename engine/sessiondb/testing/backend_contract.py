@@ -14,6 +14,8 @@ from ..errors import BackendError, CorruptionError, FencedError, SessionDBError,
 from ..errors import WrongBackendError as WrongBackend
 from .backend_under_test import contents, deletions, json_images, no_pause
 from .faulty_files import FaultyFiles
+from .index_contract import IndexContract
+from .query_contract import QueryContract
 from .view_contract import ODD_KEYS, ViewContract
 
 __all__ = ["BackendContract"]
@@ -25,7 +27,7 @@ def folder_bytes(path: str) -> dict[str, bytes]:
     return {str(file): file.read_bytes() for file in sorted(root.rglob("*")) if file.is_file()}
 
 
-class BackendContract(ViewContract):
+class BackendContract(ViewContract, QueryContract, IndexContract):
     """Subclass it in a test module and set `backend_class`; the other names of `BackendUnderTest` as needed.
 
     The tests look at a location through a second backend object, so what only the first one remembers does not

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -12,10 +12,11 @@ import pytest
 from ..backend import Backend, BackendView, Changes, Position, TableChanges, TableKind
 from .faulty_files import FaultyFiles
 
-__all__ = ["BackendUnderTest", "contents", "deletions", "json_images", "no_pause"]
+__all__ = ["BackendUnderTest", "advance", "contents", "declare", "deletions", "json_images", "no_pause"]
 
 Contents = dict[str, tuple[TableKind, dict[str, bytes]]]
 """Table to its kind and all its records."""
+Images = Mapping[str, bytes | None]
 
 
 class BackendUnderTest:
@@ -96,6 +97,18 @@ def json_images(table: str = "t", **images: bytes | None) -> Changes:
 def deletions(table: str, *keys: str, dropped: bool = False) -> Changes:
     """Changes that hold nothing but deletions."""
     return {table: TableChanges(None, dropped, dict.fromkeys(keys))}
+
+
+def declare(table: str = "t", images: Images | None = None, **indexes: bool) -> Changes:
+    """Changes that make indexes (or remove them, with False), and put records."""
+    return {table: TableChanges("json", False, dict(images or {}), indexes)}
+
+
+def advance(backend: Backend, changes: Changes) -> BackendView:
+    """Apply as the next transaction, and a view of the state after it."""
+    before = backend.position()
+    backend.apply(changes, before, Position(before.epoch, before.lsn + 1), no_pause)
+    return backend.read()
 
 
 def no_pause() -> None:

@@ -1,0 +1,221 @@
+"""The SQLite backend: one database file, with SQLite's own write-ahead log beside it while it is open.
+
+What makes a checkpoint safe:
+
+* ``journal_mode=WAL``, ``synchronous=FULL``, ``wal_autocheckpoint=0`` on every connection, read back. (With Python's
+  defaults a power cut loses the last commit, with ``synchronous=NORMAL`` everything since the last checkpoint.)
+* One write connection, of the process that holds the store's locks. It alone runs ``wal_checkpoint``; readers are
+  ``mode=ro`` and ``query_only``. (Two connections that checkpoint can lose data in SQLite 3.7.0 to 3.51.2.)
+* Changes and position are one transaction, which begins by looking at the stored position.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import weakref
+
+from sessiondb.backend import Backend, Changes, Identity, Pace, Position
+from sessiondb.errors import BackendError, CorruptionError, FencedError, SessionDBError
+from sessiondb.files import Files
+
+from .sqlite_apply import ChangeWriter
+from .sqlite_check import problems
+from .sqlite_connection import WRITER, Place, abandon, connect, disconnect, translated
+from .sqlite_file import create as create_file
+from .sqlite_file import is_store, make_durable, must_be_known, place_of
+from .sqlite_schema import SET_POSITION, Meta, encode_meta
+from .sqlite_view import Reader, SqliteView, read_meta, read_tables
+
+__all__ = ["SqliteBackend"]
+
+logger = logging.getLogger("sessiondb.sqlite")
+
+
+class SqliteBackend(Backend):
+    """One SQLite file."""
+
+    scheme = "sqlite"
+    cached = True
+
+    def __init__(self, files: Files, place: Place, *, read_only: bool):
+        self._files = files
+        self._place = place
+        self._writing = threading.RLock()
+        self._views: weakref.WeakSet[SqliteView] = weakref.WeakSet()
+        self._writer: sqlite3.Connection | None = None
+        if not read_only:
+            with translated("open the store", place.path):
+                self._writer = connect(place._replace(mode=WRITER))
+        try:
+            self._identity = self._look().identity
+            if self._writer is not None:
+                with translated("open the store", place.path):
+                    must_be_known(self._writer.execute("PRAGMA user_version").fetchone()[0], place.path)
+                    self._empty_log(self._writer)
+            must_be_known(self._identity.format_version, place.path)
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def log_folder(cls, path: str) -> str:
+        """``<path>.wal``; SQLite's own log is the file ``<path>-wal``."""
+        return f"{path}.wal"
+
+    @classmethod
+    def exists(cls, files: Files, path: str) -> bool:
+        """Whether a sessiondb SQLite database is at the path, judged by its header."""
+        return is_store(files, path)
+
+    @classmethod
+    def open(cls, files: Files, path: str, *, create: bool, read_only: bool = False) -> SqliteBackend:
+        """Open the database file, or make a new one.
+
+        Raises:
+            WrongBackendError: something else is there; it is left untouched.
+            CorruptionError: the store is damaged.
+            UnsupportedFormatError: a later version wrote it.
+            BackendError: SQLite or the operating system refused.
+        """
+        if not is_store(files, path):
+            if not create:
+                raise BackendError(f"the database file {path} is missing")
+            with translated("create the store", path):
+                create_file(files, path)
+        with translated("open the store", path):
+            if not read_only:
+                make_durable(files, path)
+            return cls(files, place_of(files, path, read_only=read_only), read_only=read_only)
+
+    def _look(self) -> Meta:
+        """The stored meta row, through a new read transaction."""
+        return Reader(self._place).meta
+
+    def identity(self) -> Identity:
+        """As stored when the backend was opened."""
+        return self._identity
+
+    def position(self) -> Position:
+        """The stored position, through a new read transaction of a new connection.
+
+        Raises:
+            CorruptionError: another file was put in the place of this store's.
+        """
+        self._must_be_in_place()
+        meta = self._look()
+        self._must_be_ours(meta)
+        return meta.position
+
+    def _must_be_in_place(self) -> None:
+        info = self._files.stat(self._place.path)
+        if info is None or info.identity != self._place.identity:
+            raise CorruptionError("this store's database file was removed or replaced", path=self._place.path)
+
+    def _must_be_ours(self, meta: Meta) -> None:
+        if meta.identity != self._identity:
+            raise CorruptionError("the database file holds another store now", path=self._place.path)
+
+    def read(self) -> SqliteView:
+        """A view of the state as stored now."""
+        view = SqliteView(self._place)
+        with self._writing:
+            self._views.add(view)
+        return view
+
+    # ---- writing
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        if self._writer is None:
+            raise BackendError(f"{self._place.path} is closed or was opened read-only; next: open it for writing")
+        return self._writer
+
+    def apply(self, changes: Changes, expected: Position, position: Position, pace: Pace) -> None:
+        """Make the changes in one transaction, which SQLite syncs before COMMIT returns."""
+        path = self._place.path
+        with self._writing, translated("write the store", path):
+            connection = self._connection
+            self._must_be_in_place()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                stored = read_meta(connection, path)
+                self._must_be_ours(stored)
+                if stored.position not in (expected, position):
+                    raise FencedError(f"{path} is at {stored.position}, not at {expected}: somebody else wrote it")
+                ChangeWriter(connection, read_tables(connection, path), pace).write(changes)
+                connection.execute(SET_POSITION, encode_meta(Meta(self._identity, position)))
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:  # SQLite has rolled back by itself after some errors
+                    connection.execute("ROLLBACK")
+                raise
+
+    def settle(self) -> None:
+        """Move SQLite's log into the database file, and empty it.
+
+        A view that began while there was something in the log keeps SQLite from starting the log anew, and so it
+        would grow for ever. So views of the newest state go on in a new read transaction, which needs no log.
+        """
+        with self._writing, translated("empty SQLite's log of the store", self._place.path):
+            connection = self._connection
+            if not _checkpoint(connection, "PASSIVE"):
+                return  # a view of an older state needs the log
+            newest = read_meta(connection, self._place.path).position
+            for view in list(self._views):
+                if view.position == newest:
+                    view.renew()
+            _checkpoint(connection, "TRUNCATE")
+
+    def _empty_log(self, connection: sqlite3.Connection) -> None:
+        _checkpoint(connection, "TRUNCATE")
+
+    # ---- the rest
+
+    def check(self) -> list[str]:
+        """Everything that can be read is read, by a connection of its own."""
+        try:
+            return problems(self._place, self._identity)
+        except SessionDBError as error:
+            return [str(error)]
+
+    def size(self) -> int:
+        """Bytes of the database file and SQLite's log."""
+        path = self._place.path
+        with translated("look at the store", path):
+            return sum(info.size for name in (path, f"{path}-wal") if (info := self._files.stat(name)) is not None)
+
+    def close(self) -> None:
+        """Empty SQLite's log and close the write connection: without views there is one file then."""
+        with self._writing:
+            connection, self._writer = self._writer, None
+            if connection is None:
+                return
+            try:
+                _checkpoint(connection, "TRUNCATE")
+            except sqlite3.Error as error:
+                # Nothing is lost: the log is durable, and the next open empties it.
+                logger.warning("%s: SQLite's log was not emptied at close: %s", self._place.path, error)
+            finally:
+                disconnect(connection)
+
+    def abandon(self) -> None:
+        """In a forked child: SQLite is not called again for this file; the connections stay open, unused."""
+        abandon(self._place.identity)
+        self._writing = threading.RLock()
+        self._writer = None
+
+
+def _checkpoint(connection: sqlite3.Connection, mode: str) -> bool:
+    """Run a checkpoint without waiting for readers; returns whether all of the log is in the database file."""
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        busy, pages, moved = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+    finally:
+        connection.execute("PRAGMA busy_timeout = 5000")
+    return not busy and bool(pages == moved)

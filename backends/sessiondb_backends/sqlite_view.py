@@ -1,0 +1,216 @@
+"""Reading a SQLite store: a view is one read transaction on a read-only connection of its own."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+from zlib import crc32
+
+from sessiondb.backend import BackendView, TableKind
+from sessiondb.errors import BackendError, CorruptionError
+
+from .sqlite_connection import Place, connect, disconnect, failure, translated
+from .sqlite_schema import READ_META, READ_TABLES, Meta, TableRow, decode_meta, decode_table, physical_name
+
+__all__ = ["Reader", "SqliteView", "read_meta", "read_tables"]
+
+MANY_KEYS = 256
+"""Keys asked for in one statement."""
+CHUNK_ROWS = 16
+CHUNK_BYTES = 128 << 10
+"""Rows of a scan are fetched in chunks of about so many bytes, at first of so many rows."""
+
+ROW = "key, CAST(record AS BLOB), crc"
+
+
+def read_meta(connection: sqlite3.Connection, path: str) -> Meta:
+    """The row of ``sessiondb_meta``.
+
+    Raises:
+        CorruptionError: it is missing or damaged.
+    """
+    row = connection.execute(READ_META).fetchone()
+    meta = None if row is None else decode_meta(row)
+    if meta is None:
+        raise CorruptionError("the store's row in sessiondb_meta is missing or damaged", path=path)
+    return meta
+
+
+def read_tables(connection: sqlite3.Connection, path: str) -> dict[str, TableRow]:
+    """The rows of ``sessiondb_tables`` by the tables' names.
+
+    Raises:
+        CorruptionError: one is damaged.
+    """
+    rows = [decode_table(columns) for columns in connection.execute(READ_TABLES)]
+    if None in rows:
+        raise CorruptionError(f"row {rows.index(None) + 1} of sessiondb_tables is damaged", path=path)
+    return {row.name: row for row in rows if row is not None}
+
+
+class Reader:
+    """A read transaction on a connection of its own, until it is garbage.
+
+    The lock is held while a statement runs: two threads must not meet in one prepared statement.
+    """
+
+    def __init__(self, place: Place):
+        self.path = place.path
+        self.lock = threading.RLock()  # a destructor that runs inside a read may read itself
+        with translated("read the store", place.path):
+            self.connection = connect(place)
+            try:
+                self.connection.execute("BEGIN")
+                self.meta = read_meta(self.connection, place.path)
+            except BaseException:
+                disconnect(self.connection)
+                raise
+
+    def fetch(self, sql: str, parameters: Iterable[Any] = ()) -> list[Any]:
+        """All rows of a statement."""
+        with translated("read the store", self.path), self.lock:
+            return self.connection.execute(sql, tuple(parameters)).fetchall()
+
+    def __del__(self) -> None:
+        connection = getattr(self, "connection", None)
+        if connection is not None:
+            disconnect(connection)
+
+
+class SqliteView(BackendView):
+    """The store at one position."""
+
+    def __init__(self, place: Place):
+        reader = Reader(place)
+        with translated("read the store", place.path):
+            self.catalog = read_tables(reader.connection, place.path)
+        self._place = place
+        self._reader: Reader | None = reader
+        self.identity, self.position = reader.meta.identity, reader.meta.position
+        self._kinds: dict[str, TableKind] = {name: row.kind for name, row in self.catalog.items()}
+        self._gets = {
+            name: (f"SELECT CAST(record AS BLOB), crc FROM {physical_name(row)} WHERE key = ?", row.id)
+            for name, row in self.catalog.items()
+        }
+
+    @property
+    def reader(self) -> Reader:
+        """The open read transaction.
+
+        Raises:
+            BackendError: the view was closed.
+        """
+        reader = self._reader
+        if reader is None:
+            raise BackendError(f"this view of {self._place.path} was closed; next: take a new one")
+        return reader
+
+    def renew(self) -> None:
+        """Go on in a new read transaction if that shows the same state; what reads now goes on in the old one."""
+        reader = Reader(self._place)
+        if (reader.meta.identity, reader.meta.position) == (self.identity, self.position) and self._reader is not None:
+            self._reader = reader
+
+    def close(self) -> None:
+        """Let go of the read transaction; scans that are under way keep it until they end."""
+        self._reader = None
+
+    def tables(self) -> dict[str, TableKind]:
+        """Every table with its kind."""
+        return self._kinds.copy()
+
+    def get(self, table: str, key: str) -> bytes | None:
+        """One record's bytes, or ``None``."""
+        statement = self._gets.get(table)
+        if statement is None:
+            return None
+        sql, number = statement
+        reader = self._reader or self.reader
+        try:
+            with reader.lock:
+                row = reader.connection.execute(sql, (key,)).fetchone()
+            if row is None:
+                return None
+            image: bytes = row[0]
+            if crc32(image, crc32(key.encode(), number)) != row[1]:
+                raise damaged(reader.path, table, key)
+        except UnicodeEncodeError:
+            return None  # a lone surrogate: no stored key has one
+        except sqlite3.Error as error:
+            raise failure(error, f"read the record {key!r} of table {table!r}", reader.path) from error
+        return image
+
+    def get_many(self, table: str, keys: Iterable[str]) -> dict[str, bytes]:
+        """The bytes of those keys that are present."""
+        row = self.catalog.get(table)
+        found: dict[str, bytes] = {}
+        if row is None:
+            return found
+        wanted = iter(dict.fromkeys(key for key in keys if _is_utf8(key)))
+        while piece := list(islice(wanted, MANY_KEYS)):
+            room = 1 << (len(piece) - 1).bit_length()  # few different statements, so that they stay prepared
+            marks = ", ".join("?" * room)
+            sql = f"SELECT {ROW} FROM {physical_name(row)} WHERE key IN ({marks})"
+            found.update(self.rows(row, sql, piece + piece[:1] * (room - len(piece))))
+        return found
+
+    def scan(
+        self, table: str, start: str | None = None, stop: str | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[str, bytes]]:
+        """Records with ``start <= key < stop`` in key order."""
+        row = self.catalog.get(table)
+        if row is None:
+            return iter(())
+        bounds = [("key >= CAST(? AS TEXT)", start), ("key < CAST(? AS TEXT)", stop)]
+        terms = [term for term, bound in bounds if bound is not None]
+        where = f"WHERE {' AND '.join(terms)}" if terms else ""
+        sql = f"SELECT {ROW} FROM {physical_name(row)} {where} ORDER BY key {'DESC' if reverse else 'ASC'}"
+        given = [bound.encode("utf-8", "surrogatepass") for _, bound in bounds if bound is not None]
+        return self.rows(row, sql, given)
+
+    def rows(self, table: TableRow, sql: str, parameters: Iterable[Any] = ()) -> Iterator[tuple[str, bytes]]:
+        """Rows of key, image and checksum, checked, a chunk at a time."""
+        reader = self.reader
+        number = table.id
+        size = CHUNK_ROWS
+        try:
+            with reader.lock:
+                cursor = reader.connection.execute(sql, tuple(parameters))
+            while True:
+                with reader.lock:
+                    chunk = cursor.fetchmany(size)
+                if not chunk:
+                    return
+                length = 0
+                for key, image, crc in chunk:
+                    if crc32(image, crc32(key.encode(), number)) != crc:
+                        raise damaged(reader.path, table.name, key)
+                    length += len(image)
+                    yield key, image
+                size = max(1, min(size * 4, 1_000, size * CHUNK_BYTES // (length + 1)))
+        except sqlite3.Error as error:
+            raise failure(error, f"read table {table.name!r}", reader.path) from error
+
+    def count(self, table: str) -> int:
+        """The number of records, from the catalog."""
+        row = self.catalog.get(table)
+        return 0 if row is None else row.records
+
+
+def damaged(path: str, table: str, key: str) -> CorruptionError:
+    """A record does not match its checksum."""
+    return CorruptionError(
+        f"the record {key!r} of table {table!r} does not match its checksum", path=path,
+        advice="copy the file and its -wal file aside, run `sessiondb check`, restore a backup",
+    )  # fmt: skip
+
+
+def _is_utf8(key: str) -> bool:
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
