@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -51,6 +52,8 @@ class JsonFileBackend(Backend):
         self._identity = header.identity
         self._view = ResidentView(header.position, state)
         self._size = size
+        self._replacing = threading.Lock()
+        """Held while the file may be newer than `_view`."""
 
     @classmethod
     def exists(cls, files: Files, path: str) -> bool:
@@ -131,8 +134,9 @@ class JsonFileBackend(Backend):
         if stored not in (expected, position):
             raise FencedError(f"the JSON file is at {stored}, not at {expected}: somebody else wrote it ({self._path})")
         state = fold(self._view.state, changes, pace)
-        _attempt(f"write {self._path}", lambda: self._write(state, position, pace))
-        self._view = ResidentView(position, state)
+        with self._replacing:
+            _attempt(f"write {self._path}", lambda: self._write(state, position, pace))
+            self._view = ResidentView(position, state)
 
     def _write(self, state: dict[str, ResidentTable], position: Position, pace: Pace) -> None:
         files, path = self._files, self._path
@@ -179,6 +183,13 @@ class JsonFileBackend(Backend):
 
     def check(self) -> list[str]:
         """Read the file again, digest and all, and compare with the state in memory."""
+        problems = self._compare()
+        if problems:
+            with self._replacing:  # a checkpoint may just have replaced the file: look again without one
+                problems = self._compare()
+        return problems + self._view.index_problems()
+
+    def _compare(self) -> list[str]:
         try:
             header, body = _attempt(f"read {self._path}", lambda: _read_file(self._files, self._path))
             state = decode_body(body)
@@ -189,7 +200,7 @@ class JsonFileBackend(Backend):
             problems.append(f"{self._path} is at {header.position}, this process expects {self._view.position}")
         if _plain(state) != _plain(self._view.state):
             problems.append(f"{self._path} holds other records than this process wrote")
-        return problems + self._view.index_problems()
+        return problems
 
     def size(self) -> int:
         """The file's size in bytes."""

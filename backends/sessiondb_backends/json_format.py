@@ -176,9 +176,9 @@ def decode_body(data: bytes) -> dict[str, ResidentTable]:
         )
         for name, records in body.tables.items()
     }
-    for name in body.indexes:
-        if name not in state:
-            raise ValueError(f"indexes of {name!r}, which is no table of JSON records")
+    for name, fields in body.indexes.items():
+        if name not in state or not fields or fields != sorted(set(fields)):
+            raise ValueError(f"the indexes of {name!r} are not those of a table of JSON records")
     for name, blobs in body.bytes_tables.items():
         if name in state:
             raise ValueError(f"the table {name!r} is there twice")

@@ -6,6 +6,7 @@ so backends and views share one `Environment`, which is closed when the last of 
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 import weakref
@@ -26,6 +27,10 @@ would end every read that is going on, so it is made large from the beginning.""
 READERS_MAX = 1024
 DATABASES_MIN = 4096
 """Tables and indexes that fit at least; twice as many as there are, if that is more."""
+
+DAMAGE = {"CorruptedError", "PageNotFoundError", "InvalidError", "NotFoundError", "IncompatibleError"}
+"""Errors of the driver that can only come from a damaged file; the last two: a database that the directory names is
+missing, or is none."""
 
 _T = TypeVar("_T")
 
@@ -59,7 +64,7 @@ def driver() -> ModuleType:
 def failure(error: Exception, what: str, path: str) -> SessionDBError:
     """An error of LMDB as one of ours: damage is told from refusal."""
     name = type(error).__name__
-    if name in ("CorruptedError", "PageNotFoundError", "InvalidError", "BadDbiError", "VersionMismatchError"):
+    if name in DAMAGE:
         return CorruptionError(f"LMDB cannot {what}: {error}", path=path)
     if name == "MapFullError":
         step = "give the process a larger address space (ulimit -v), then close the store and open it again"
@@ -97,7 +102,8 @@ class Environment:
         self.readers: weakref.WeakSet[_Reader] = weakref.WeakSet()
         self.gone = ""
         """Why it cannot be used any more; empty while it can."""
-        self._key = key
+        self.key = key
+        """Device and inode of the data file."""
         self._users = 0
         self._pid = os.getpid()
 
@@ -161,7 +167,7 @@ class Environment:
             if self._users:
                 return
             self.gone = f"the store at {self.path} is closed; next: open it again"
-            _open.pop(self._key, None)
+            _open.pop(self.key, None)
             self.handles.clear()
             self.env.close()
 
@@ -182,11 +188,14 @@ class Environment:
         """Open named databases that exist; the caller holds `writing`.
 
         A handle becomes the environment's own by the commit of the transaction that opened it, and only later
-        transactions can use it.
+        transactions can use it. The driver ends read transactions without a commit, so it takes one for writing,
+        though nothing is written.
         """
-        with self.env.begin() as transaction:
-            opened = {name: self.env.open_db(name, txn=transaction, create=False) for name in names}
-            transaction.commit()
+        if self.protected:
+            with self.env.begin(write=True) as transaction:
+                opened = {name: self.env.open_db(name, txn=transaction, create=False) for name in names}
+        else:
+            opened = {name: self.env.open_db(name, create=False) for name in names}
         self.handles.update(opened)
 
     def abandon(self) -> None:
@@ -220,8 +229,6 @@ def _with_largest_map(opened: Callable[[int], _T], errors: type[Exception], path
 
 def _leak(thing: object) -> None:
     """Keep the object for ever, the end of the interpreter included, which clears every list."""
-    import ctypes
-
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 

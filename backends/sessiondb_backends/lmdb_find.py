@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from .lmdb_view import LmdbView
 
-__all__ = ["KeyRange", "count", "find", "ranges_of"]
+__all__ = ["ALL_ENTRIES", "KeyRange", "count", "find", "forward", "ranges_of"]
 
 SORTED_KEYS_MAX = 100_000
 """So many keys are sorted in memory; when more match, the table is read in its own order instead."""
@@ -52,6 +52,7 @@ class KeyRange(NamedTuple):
 
 
 ALL_VALUES = KeyRange(FIRST_VALUE, BEHIND_VALUES, True)
+ALL_ENTRIES = KeyRange(NULL_KEY, BEHIND_VALUES, True)
 
 
 # ---- conditions as ranges

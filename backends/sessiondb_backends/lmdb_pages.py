@@ -19,11 +19,21 @@ What is relied on, all integers in the machine's byte order (little-endian is th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from struct import Struct
 from struct import error as StructError
 from typing import NamedTuple
 
-__all__ = ["DamagedPages", "Meta", "NotLmdb", "OtherVersion", "has_database", "missing_pages_are_free", "read_meta"]
+__all__ = [
+    "DamagedPages",
+    "Meta",
+    "NotLmdb",
+    "OtherVersion",
+    "entries_of",
+    "has_database",
+    "missing_pages_are_free",
+    "read_meta",
+]
 
 Read = Callable[[int, int], bytes]
 """Bytes of the file: (length, offset)."""
@@ -161,6 +171,11 @@ def _problem(meta: _ParsedMeta, number: int) -> str:
     return ""
 
 
+def entries_of(record: bytes) -> int:
+    """The number of entries that a database record states."""
+    return int(_DATABASE.unpack(record)[-2])
+
+
 # ---- trees
 
 
@@ -170,7 +185,17 @@ def has_database(read: Read, meta: Meta, name: bytes) -> bool:
     Raises:
         DamagedPages: a page on the way is none.
     """
-    return any(key == name and flags & SUB_DATABASE for key, flags, _ in _leaves(read, meta, meta.main_root))
+    number = meta.main_root
+    for _ in range(DEPTH_MAX):
+        if number == NO_PAGE:
+            return False
+        with _damage(meta, number):
+            flags, nodes = _nodes(read(meta.page_bytes, number * meta.page_bytes), number)
+            if flags == LEAF:
+                return any(key == name and flags & SUB_DATABASE for key, flags, _ in _entries(read, meta, nodes))
+            # The first key of a branch page counts as the lowest there is, whatever it says.
+            number = _child(next(node for node in [*nodes[:0:-1], nodes[0]] if node is nodes[0] or _key(node) <= name))
+    raise DamagedPages("LMDB's main database is deeper than can be", meta.main_root * meta.page_bytes)
 
 
 def missing_pages_are_free(read: Read, meta: Meta, size: int) -> bool:
@@ -192,18 +217,25 @@ def _leaves(read: Read, meta: Meta, root: int) -> Iterator[tuple[bytes, int, byt
     todo = [(root, 1)]
     while todo:
         number, depth = todo.pop()
-        offset = number * meta.page_bytes
-        try:
-            flags, nodes = _nodes(read(meta.page_bytes, offset), number)
-            if depth > DEPTH_MAX or number > meta.last_page:
+        with _damage(meta, number):
+            if depth > DEPTH_MAX:
                 raise ValueError
+            flags, nodes = _nodes(read(meta.page_bytes, number * meta.page_bytes), number)
             if flags == BRANCH:
                 todo.extend((_child(node), depth + 1) for node in reversed(nodes))
-                continue
-            for node in nodes:
-                yield _leaf(read, meta, node)
-        except (ValueError, StructError, IndexError) as error:
-            raise DamagedPages(f"LMDB's page {number} is damaged or missing", offset) from error
+            else:
+                yield from _entries(read, meta, nodes)
+
+
+@contextmanager
+def _damage(meta: Meta, number: int) -> Iterator[None]:
+    """Whatever goes wrong with a page's bytes is the page's damage."""
+    try:
+        if not 1 < number <= meta.last_page:
+            raise ValueError
+        yield
+    except (ValueError, StructError, IndexError) as error:
+        raise DamagedPages(f"LMDB's page {number} is damaged or missing", number * meta.page_bytes) from error
 
 
 def _nodes(page: bytes, number: int) -> tuple[int, list[bytes]]:
@@ -217,12 +249,21 @@ def _nodes(page: bytes, number: int) -> tuple[int, list[bytes]]:
     return flags, [page[place:] for place in places]
 
 
+def _key(node: bytes) -> bytes:
+    return node[8 : 8 + _NODE.unpack_from(node)[3]]
+
+
 def _child(node: bytes) -> int:
     low, high, top, _ = _NODE.unpack_from(node)
     return int(low | high << 16 | top << 32)
 
 
-def _leaf(read: Read, meta: Meta, node: bytes) -> tuple[bytes, int, bytes]:
+def _entries(read: Read, meta: Meta, nodes: list[bytes]) -> Iterator[tuple[bytes, int, bytes]]:
+    """(key, flags, data) of a leaf page's nodes."""
+    return (_entry(read, meta, node) for node in nodes)
+
+
+def _entry(read: Read, meta: Meta, node: bytes) -> tuple[bytes, int, bytes]:
     low, high, flags, key_bytes = _NODE.unpack_from(node)
     size = low | high << 16
     key, rest = node[8 : 8 + key_bytes], node[8 + key_bytes :]

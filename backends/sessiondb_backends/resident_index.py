@@ -53,7 +53,7 @@ class ResidentIndex:
         if not changed:
             return self
         reader = self._reader
-        if 2 * (len(changed) + sum(len(layer.keys) for layer in self._layers)) > len(records):
+        if 2 * (len(changed) + sum(len(layer.keys) for layer in self._layers)) >= len(records):
             base = _index(reader, records, records, pace)
             base.sort(self._base, pace)
             return ResidentIndex(reader, base)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 from zlib import crc32
 
-from sessiondb.backend import BackendView, TableKind
+from sessiondb.backend import BackendView, Found, TableKind
 from sessiondb.errors import BackendError, CorruptionError
+from sessiondb.query import Condition, Order, Predicate
 
 from .sqlite_connection import Place, connect, disconnect, failure, translated
+from .sqlite_query import ALWAYS, filter_of, order_sql, whole_numbers
 from .sqlite_schema import READ_META, READ_TABLES, Meta, TableRow, decode_meta, decode_table, physical_name
 
 __all__ = ["Reader", "SqliteView", "read_meta", "read_tables"]
@@ -198,6 +200,85 @@ class SqliteView(BackendView):
         """The number of records, from the catalog."""
         row = self.catalog.get(table)
         return 0 if row is None else row.records
+
+    # ---- queries
+
+    def find(
+        self, table: str, where: Sequence[Condition], order: Sequence[Order] = (), limit: int | None = None
+    ) -> Found:
+        """Records that satisfy all conditions, exactly; sorted where SQLite's order is known to be the right one."""
+        row = self.catalog.get(table)
+        if row is None:
+            return Found(iter(()), exact=True, ordered=True)
+        chosen = filter_of(row, where)
+        sorting = order_sql(row, order)
+        if sorting is not None and not self._are_whole(row, whole_numbers(order)):
+            sorting = None
+        sql = f"SELECT {ROW} FROM {physical_name(row)}"
+        if chosen.sql:
+            sql += f" WHERE {chosen.sql}"
+        if sorting is not None:
+            sql += f" ORDER BY {sorting}"
+        matches = Predicate(where).matches if chosen.doubt else None
+        if limit is None or sorting is None:
+            return Found(_passing(self.rows(row, sql, chosen.parameters), matches), True, sorting is not None)
+        return Found(self._first(row, sql, chosen.parameters, matches, limit), exact=True, ordered=True)
+
+    def _are_whole(self, row: TableRow, values: list[str]) -> bool:
+        """Whether SQLite holds none of these integers as a floating number: those are the largest ones."""
+        for value in values:
+            if self.reader.fetch(f"SELECT typeof(max({value})) FROM {physical_name(row)}") == [("real",)]:
+                return False
+        return True
+
+    def _first(
+        self,
+        row: TableRow,
+        sql: str,
+        parameters: tuple[Any, ...],
+        matches: Callable[[bytes], bool] | None,
+        limit: int,
+    ) -> Iterator[tuple[str, bytes]]:
+        """The first `limit` matches: told the limit, SQLite need not sort all of them."""
+        offset, size = 0, limit
+        while limit > 0:
+            got = 0
+            for pair in self.rows(row, f"{sql} LIMIT ? OFFSET ?", (*parameters, size, offset)):
+                got += 1
+                if matches is None or matches(pair[1]):
+                    limit -= 1
+                    yield pair
+            if got < size:
+                return
+            offset, size = offset + size, size * 4
+
+    def count_found(self, table: str, where: Sequence[Condition]) -> int | None:
+        """How many records satisfy all conditions; ``None`` when SQL cannot tell."""
+        row = self.catalog.get(table)
+        if row is None:
+            return 0
+        if not where:
+            return row.records
+        chosen = filter_of(row, where)
+        if not chosen.sql or chosen.doubt == ALWAYS:
+            return None
+        name = physical_name(row)
+        sure = f"SELECT count(*) FROM {name} WHERE {chosen.sql}"
+        if chosen.doubt is None:
+            return int(self.reader.fetch(sure, chosen.parameters)[0][0])
+        ((count,),) = self.reader.fetch(f"{sure} AND NOT ({chosen.doubt})", chosen.parameters)
+        doubtful = f"SELECT {ROW} FROM {name} WHERE {chosen.sql} AND ({chosen.doubt})"
+        matches = Predicate(where).matches
+        return int(count) + sum(1 for _ in _passing(self.rows(row, doubtful, chosen.parameters), matches))
+
+    def indexes(self, table: str) -> frozenset[str]:
+        """The fields that have an index."""
+        row = self.catalog.get(table)
+        return frozenset() if row is None else frozenset(row.indexes)
+
+
+def _passing(rows: Iterator[tuple[str, bytes]], matches: Callable[[bytes], bool] | None) -> Iterator[tuple[str, bytes]]:
+    return rows if matches is None else (pair for pair in rows if matches(pair[1]))
 
 
 def damaged(path: str, table: str, key: str) -> CorruptionError:

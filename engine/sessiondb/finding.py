@@ -226,6 +226,8 @@ def _all_of(tests: list[tuple[str, Callable[[Any], bool]]]) -> Callable[[bytes],
 def _orders(
     codec: RecordCodec[Any], order_by: str | Sequence[str] | None
 ) -> tuple[tuple[Order, ...], dict[str, Callable[[Any], Any]]]:
+    if not isinstance(order_by, (str, Sequence)) and order_by is not None:
+        raise UsageError(f"order_by is {order_by!r}; it must be a field or a list of fields")
     names = [order_by] if isinstance(order_by, str) else list(order_by or ())
     order: list[Order] = []
     converters: dict[str, Callable[[Any], Any]] = {}
@@ -386,6 +388,9 @@ def _other_versions(version: int) -> list[Condition]:
         Condition(VERSION_FIELD, absent),
         Condition(VERSION_FIELD, Between(None, version - 1)),
         Condition(VERSION_FIELD, Between(version + 1, None)),
+        # What is no version at all is an error too, and not a record that does not match.
+        Condition(VERSION_FIELD, OneOf((None, True, False))),
+        Condition(VERSION_FIELD, Between("", None)),
     ]
 
 

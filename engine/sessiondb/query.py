@@ -21,6 +21,7 @@ the engine, which uses `Predicate` and `sort_key`. Pure.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from types import MappingProxyType
@@ -153,25 +154,43 @@ class FieldReader:
 
     def __init__(self, fields: Iterable[str]):
         self.fields = tuple(dict.fromkeys(fields))
-        names = {f"f{number}": field for number, field in enumerate(self.fields)}
-        document = msgspec.defstruct(
-            "Fields", [(name, Any, msgspec.UNSET) for name in names], rename=names, array_like=False
-        )
-        self._decode = msgspec.json.Decoder(document).decode
         self._nothing = (ABSENT,) * len(self.fields)
+        if any(_ODD_NAME.search(field) for field in self.fields):
+            self.read = self._read_odd  # type: ignore[method-assign]
+            return
+        names = {f"f{number}": field for number, field in enumerate(self.fields)}
+        document = msgspec.defstruct("Fields", [(name, Any, msgspec.UNSET) for name in names], rename=names)
+        self._decode = msgspec.json.Decoder(document).decode
         self._names = tuple(names)
 
     def read(self, image: bytes) -> tuple[Any, ...]:
         """The fields' values, in the order of `fields`; `ABSENT` for those that are not there.
 
         Raises:
-            msgspec.DecodeError: the image is no JSON.
+            msgspec.DecodeError: the image is no JSON document that can be read.
         """
         try:
             document = self._decode(image)
-        except msgspec.ValidationError:
-            return self._nothing  # no JSON object: it has no fields
+        except msgspec.ValidationError as error:
+            return self._without_fields(error)
         return tuple([getattr(document, name) for name in self._names])
+
+    def _read_odd(self, image: bytes) -> tuple[Any, ...]:
+        """For names that no Struct's field can have."""
+        try:
+            document = _decode_document(image)
+        except msgspec.ValidationError as error:
+            return self._without_fields(error)
+        return tuple([msgspec.json.decode(document[field]) if field in document else ABSENT for field in self.fields])
+
+    def _without_fields(self, error: msgspec.ValidationError) -> tuple[Any, ...]:
+        if str(error).startswith("Expected `object`"):
+            return self._nothing
+        raise error
+
+
+_ODD_NAME = re.compile(r'["\\\x00-\x1f]')
+_decode_document = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 # ---- deciding

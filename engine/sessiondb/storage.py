@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from .codec import check_key
 from .errors import ClosedError, ConflictError, UsageError, ValidationError
+from .keys import check_key
 from .location import Location
 from .wal.operations import Delete, Operation
 
@@ -20,7 +22,8 @@ __all__ = ["DatabaseStorage", "StateStorage", "TableStorage", "location_text"]
 
 T = TypeVar("T")
 S = TypeVar("S")
-ATTEMPTS_MAX = 1_000
+ATTEMPTS_MIN = 10
+"""How often a whole state is tried, however long that takes; then for `lock_timeout` seconds."""
 
 
 class DatabaseStorage(ABC, Generic[T, S]):
@@ -201,7 +204,8 @@ class StateStorage(DatabaseStorage[T, S]):
         """Replace the whole state in one transaction; entities that are the same already are not written again.
 
         Raises:
-            ConflictError: others changed the table 1,000 times in a row while this call looked what is different.
+            ConflictError: for ``lock_timeout`` seconds others kept changing the table while this call looked what is
+                different; nothing was written.
         """
         table = self._ready()
         images: dict[str, bytes] = {}
@@ -308,13 +312,14 @@ def _check_id(table: Table[Any], id: object) -> str:
 
 def _replace_all(table: Table[Any], images: dict[str, bytes]) -> None:
     """Make these the table's only records, in one transaction; again if the table changed meanwhile."""
-    views = table._views
-    for _ in range(ATTEMPTS_MAX):
+    views, options = table._views, table._store.options
+    deadline = time.monotonic() + options.lock_timeout
+    for attempt in count(1):
         with table._pin() as view:
             operations = _difference(table, view, images)
         lsn = view.lsn
         if not operations:
-            if table._store.options.sync == "always":
+            if options.sync == "always":
                 table._store.wait_durable(lsn)  # somebody else's commit made it so; it may be on its way to the disk
             return
         try:
@@ -323,13 +328,13 @@ def _replace_all(table: Table[Any], images: dict[str, bytes]) -> None:
                 None,
                 lambda lsn=lsn: not views.range_changed_since(lsn, table.name, "", None),  # type: ignore[misc]
             )
-        except ConflictError:
-            continue
-        return
-    raise ConflictError(
-        f"table {table.name!r}: others changed it {ATTEMPTS_MAX} times in a row while the state was compared with what "
-        "is stored; nothing was written; next: try again later, or change single entities"
-    )
+            return
+        except ConflictError as error:
+            if attempt >= ATTEMPTS_MIN and time.monotonic() >= deadline:
+                raise ConflictError(
+                    f"table {table.name!r}: others changed it {attempt} times while the state was compared with what "
+                    "is stored; nothing was written; next: try again later, or change single entities"
+                ) from error
 
 
 def _difference(table: Table[Any], view: View, images: dict[str, bytes]) -> list[Operation]:

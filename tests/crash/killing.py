@@ -220,21 +220,21 @@ class _Dying:
 
     @classmethod
     def open(cls, files: DyingFiles, path: str, *, create: bool, read_only: bool = False) -> Any:
-        files.step("before")
+        files.step_around()
         opened = super().open(files, path, create=create, read_only=read_only)  # type: ignore[misc]
         opened._dying = files
-        files.step("after")
+        files.step_around()
         return opened
 
     def apply(self, changes: Changes, expected: Position, position: Position, pace: Pace) -> None:
-        self._dying.step("before")
+        self._dying.step_around()
         super().apply(changes, expected, position, self._dying.step_around)  # type: ignore[misc]
-        self._dying.step("after")
+        self._dying.step_around()
 
     def settle(self) -> None:
-        self._dying.step("before")
+        self._dying.step_around()
         super().settle()  # type: ignore[misc]
-        self._dying.step("after")
+        self._dying.step_around()
 
 
 def __getattr__(name: str) -> type:

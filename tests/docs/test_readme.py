@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ import sessiondb
 from docs.pages import ROOT, blocks_of
 from sessiondb.codec import DEPTH_MAX, KEY_BYTES_MAX, RECORD_BYTES_MAX
 from sessiondb.config import SyncLevel
+from sessiondb.opening import BUILT_IN
 from sessiondb.testing import FaultyFiles
 from sessiondb.wal.format import PAYLOAD_BYTES_MAX
 
@@ -192,6 +194,25 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert segment.read_bytes() == data
 
 
+@pytest.mark.parametrize("location", ["store.db", "store.lmdb"])
+def test_a_damaged_record_is_never_served(location: str, empty_folder: Path) -> None:
+    says("every record in SQLite and LMDB a checksum")
+    says("`sessiondb check` reads everything there is.")
+    with sessiondb.open(location) as db:
+        db.table("t").put_many({"a": "what was stored", "b": "something else"})
+        db.checkpoint()
+    path = Path(location)
+    file = path / "data.mdb" if path.is_dir() else path
+    data = file.read_bytes()
+    assert b"what was stored" in data
+    file.write_bytes(data.replace(b"what was stored", b"what was stoned"))
+    with sessiondb.open(location) as db:
+        with pytest.raises(sessiondb.CorruptionError, match="'a'"):
+            db.table("t")["a"]
+        assert db.table("t")["b"] == "something else"
+        assert any("'a'" in problem for problem in db.check())
+
+
 def test_after_a_failed_sync_the_store_refuses_writes_until_it_is_opened_again(empty_folder: Path) -> None:
     says("The call raises `DurabilityUnknownError`, and the store refuses writes until it has been opened again")
     disk = FaultyFiles(really_sync=True)
@@ -206,10 +227,11 @@ def test_after_a_failed_sync_the_store_refuses_writes_until_it_is_opened_again(e
         assert {"a": 1, "c": 3}.items() <= dict(table).items() <= {"a": 1, "b": 2, "c": 3}.items()
 
 
+@pytest.mark.parametrize("name", ["store.json", "store.db", "store.lmdb"])
 @pytest.mark.parametrize("content", [b'{"mine": 1}', b"SQLite format 3\0" + bytes(84), b"hello\n", b"", b"[1]"])
-def test_a_file_of_another_program_is_left_alone(content: bytes, empty_folder: Path) -> None:
+def test_a_file_of_another_program_is_left_alone(content: bytes, name: str, empty_folder: Path) -> None:
     says("**Nothing foreign is overwritten.**")
-    path = Path("store.json")
+    path = Path(name)
     path.write_bytes(content)
     with pytest.raises(sessiondb.WrongBackendError):
         sessiondb.open(path)
@@ -274,14 +296,23 @@ def test_readers_share_a_store_but_not_with_a_writer(empty_folder: Path) -> None
     assert "StoreBusyError" in writer.stderr
 
 
-@pytest.mark.parametrize(
-    "location", ["x.db", "x.sqlite", "x.lmdb", "sqlite:///x.db", "lmdb:///x", "postgresql://host/db"]
-)
-def test_backends_that_are_announced_are_refused(location: str, empty_folder: Path) -> None:
-    says("SQLite, LMDB and PostgreSQL are announced and not there yet")
+def test_a_backend_that_is_announced_is_refused(empty_folder: Path) -> None:
+    says("PostgreSQL is announced and not there yet; its locations (`postgresql://...`) raise `UsageError`")
     with pytest.raises(sessiondb.UsageError, match="no backend"):
-        sessiondb.open(location)
+        sessiondb.open("postgresql://host/db")
     assert list(empty_folder.iterdir()) == []
+
+
+def test_the_backends_are_those_that_the_readme_names() -> None:
+    says("**Backends:** JSON file, SQLite, LMDB, and memory (which keeps nothing).")
+    assert sorted(BUILT_IN) == ["json", "lmdb", "memory", "sqlite"]
+
+
+def test_lmdb_is_an_extra_and_the_rest_needs_two_packages() -> None:
+    says("`pip install .` is enough for JSON and SQLite, and needs `msgspec` and `portalocker`.")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert [re.split(r"\W", need)[0] for need in project["dependencies"]] == ["msgspec", "portalocker"]
+    assert [re.split(r"\W", need)[0] for need in project["optional-dependencies"]["lmdb"]] == ["lmdb"]
 
 
 def test_windows_is_refused(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -543,9 +543,9 @@ def test_changes_of_other_tables_do_not_disturb(db, monkeypatch):
     assert len(calls) == 1
 
 
-def test_giving_up_is_an_error_and_writes_nothing(db, monkeypatch):
-    table = db.table("t", Note, id="id")
-    monkeypatch.setattr(storage_module, "ATTEMPTS_MAX", 3)
+def test_giving_up_is_an_error_and_writes_nothing(open_db, monkeypatch):
+    table = open_db(lock_timeout=0).table("t", Note, id="id")
+    monkeypatch.setattr(storage_module, "ATTEMPTS_MIN", 3)
     calls = interrupt(monkeypatch, lambda number: table.put("a", Note("a", str(number))), 3)
     with pytest.raises(ConflictError, match="3 times"):
         table.as_storage().write_state({"b": Note("b")})

@@ -634,17 +634,33 @@ def test_put_over_a_later_record_is_refused_where_versions_are_declared(db, tabl
 
 
 @pytest.mark.parametrize("checkpointed", [False, True])
-def test_find_looks_at_upgraded_documents(db, tables, checkpointed):
-    raw, current = tables
-    raw.put_many({"v1": {"name": "shop", "tries": "2"}, "v2": {"$v": 2, "repoName": "shop", "tries": "3"}})
-    current.put_many({"v3": OpenSession("shop", 4), "x": OpenSession("other", 4)})
-    if checkpointed:
-        db.checkpoint()
-    assert [key for key, _ in current.find({"repo_name": "shop"})] == ["v1", "v2", "v3"]
-    assert [key for key, _ in current.find({"attempts": between(3, None)}, order_by=["-attempts"])] == ["v3", "x", "v2"]
-    assert [key for key, _ in current.find({"attempts": absent})] == []
-    assert current.count(where={"repo_name": "shop"}) == 3
-    assert [record for _, record in current.find(order_by="attempts", limit=1)] == [OpenSession("shop", 2)]
+@pytest.mark.parametrize("location", ["x.json", "x.db", "x.lmdb", "memory:"])
+def test_find_looks_at_upgraded_documents_on_every_backend(tmp_path, monkeypatch, location, checkpointed):
+    if location == "x.lmdb":
+        pytest.importorskip("lmdb")
+    monkeypatch.chdir(tmp_path)
+    with sessiondb.open(location) as db:
+        raw, current = db.table("t"), db.table("t", OpenSession, version=3, upgrades=UPGRADES)
+        raw.put_many({"v1": {"name": "shop", "tries": "2"}, "v2": {"$v": 2, "repoName": "shop", "tries": "3"}})
+        current.put_many({"v3": OpenSession("shop", 4), "x": OpenSession("other", 4)})
+        raw["y"] = {"attempts": 4, "repoName": "shop", "$v": 3}  # by hand, in another order
+        if checkpointed:
+            db.checkpoint()
+
+        def keys(*args, **options):
+            return [key for key, _ in current.find(*args, **options)]
+
+        assert keys({"repo_name": "shop"}) == ["v1", "v2", "v3", "y"]
+        assert keys({"attempts": between(3, None)}, order_by=["-attempts"]) == ["v3", "x", "y", "v2"]
+        assert keys({"attempts": absent}) == []
+        assert current.count(where={"repo_name": "shop"}) == 4
+        assert [record for _, record in current.find(order_by="attempts", limit=1)] == [OpenSession("shop", 2)]
+        assert current.indexes() == []
+        raw["z"] = {"$v": 4, "repoName": "shop"}
+        if checkpointed:
+            db.checkpoint()
+        with pytest.raises(UnsupportedFormatError, match="key 'z': the record is of version 4"):
+            keys({"repo_name": "somebody else's"})
 
 
 def test_an_upgrade_that_fails_names_table_key_and_version_wherever_it_is_met(db, tables):

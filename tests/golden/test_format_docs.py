@@ -13,7 +13,7 @@ import pytest
 from golden import annotate
 from golden.annotate import Field
 from sessiondb.wal import format as log_format
-from sessiondb.wal.operations import Delete, Drop, Put, PutBytes
+from sessiondb.wal.operations import Delete, Drop, Index, Put, PutBytes, Unindex
 from sessiondb_backends import json_format
 
 HERE = Path(__file__).parent
@@ -81,7 +81,7 @@ def test_the_constants_that_the_pages_name_are_those_of_the_code() -> None:
         assert f"{kind} {name}" in log
     for state, name in annotate.STATE_NAMES.items():
         assert f"{state} {name}" in head
-    for operation in (Put, PutBytes, Delete, Drop):
+    for operation in (Put, PutBytes, Delete, Drop, Index, Unindex):
         config = operation.__struct_config__
         assert f"| {config.tag} | `[{config.tag}, {', '.join(operation.__struct_fields__)}]` |" in log
 

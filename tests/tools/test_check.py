@@ -55,7 +55,7 @@ def test_what_was_found_as_json(run, any_killed_store):
     assert found["problems"] == found["notices"] == []
     assert found["backend"]["position"] == "1:5"
     assert found["backend"]["bytes"] > 0
-    assert found["tables"] == {"records": {"kind": "json", "records": 5, "indexes": []}}
+    assert found["tables"] == {"records": {"kind": "json", "records": 5, "indexes": [], "read": 5}}
     assert found["log"].pop("bytes") > 0
     assert found["log"] == {"segments": 1, "needed": 1, "transactions": 5, "changes": 5, "last_lsn": 10}
 
@@ -204,7 +204,7 @@ class Shown(BackendView):
 
 def problems_of(rows: list[tuple[str, bytes]], kind: Any = "json", counted: int | None = None) -> list[str]:
     look = TableLook(kind, len(rows) if counted is None else counted, [])
-    return list(check_table(Shown(rows), "t", look))
+    return check_table(Shown(rows), "t", look).problems
 
 
 def test_records_that_are_json_under_keys_in_order_are_fine():
@@ -235,6 +235,18 @@ def test_a_count_that_is_wrong_is_found():
     assert problems_of([("a", b"1")], counted=3) == [
         "table 't' counts 3 records, 1 were found; next: copy the store aside and restore a backup"
     ]
+
+
+def test_where_reading_stops_the_records_before_it_have_been_read_and_checked():
+    class Stops(Shown):
+        def scan(self, *arguments: Any, **options: Any) -> Iterator[Any]:
+            yield from self._rows
+            raise sessiondb.CorruptionError("a bad byte", path="x")
+
+    checked = check_table(Stops([("a", b"1"), ("b", b"{")]), "t", TableLook("json", 5, []))
+    assert checked.read == 2
+    assert len(checked.problems) == 2
+    assert "a bad byte" in str(checked.stopped_by)
 
 
 def test_records_in_the_log_are_read_too():

@@ -13,15 +13,23 @@ from pathlib import Path
 import pytest
 
 import sessiondb
-from sessiondb_tools.demo import kill
+from sessiondb_tools.demo import candidates, kill
 from sessiondb_tools.demo import run as demo_run
+from sessiondb_tools.demo.candidates import CANDIDATES, available
 from sessiondb_tools.demo.kill import Killed, run_and_kill
+from sessiondb_tools.demo.latency import Latency, table_rows
 from sessiondb_tools.demo.plan import NUMBER_FIELD, Plan, with_number
 from sessiondb_tools.demo.proof import Expected
 from sessiondb_tools.exit_codes import CommandError
 
 RECORDS = [(f"k{n}", {"n": n}) for n in range(23)]
 SHORT = ["--seconds", "1.5", "--rounds", "2"]
+
+
+@pytest.fixture
+def json_only(monkeypatch):
+    """The demo on one backend, for what does not depend on it."""
+    monkeypatch.setattr(demo_run, "CANDIDATES", CANDIDATES[:1])
 
 
 def writes_in_order(plan: Plan, steps: int):
@@ -128,14 +136,13 @@ def pairs(path: Path) -> str:
     return str(path)
 
 
-def test_a_killed_writer_has_acknowledged_only_what_is_there(tmp_path):
-    path = str(tmp_path / "s.json")
-    killed = run_and_kill(path, pairs(tmp_path / "in.jsonl"), [0, 0, 0, 0], 0.1)
+def test_a_killed_writer_has_acknowledged_only_what_is_there(tmp_path, location):
+    killed = run_and_kill(location, pairs(tmp_path / "in.jsonl"), [0, 0, 0, 0], 0.1)
     assert killed.acknowledged
     expected = Expected(Plan(RECORDS))
     for number in killed.acknowledged:
         expected.acknowledge(number)
-    with sessiondb.open(path, create=False) as db:
+    with sessiondb.open(location, create=False) as db:
         assert db.recovery_report.clean is False
         assert expected.prove(dict(db.table("records").scan())).problems == []
 
@@ -167,39 +174,79 @@ def test_half_a_number_at_the_end_of_the_pipe_is_no_acknowledgement():
 
 
 def test_the_demo_proves_measures_and_leaves_nothing_behind(run, tmp_path):
-    done = run("demo", *SHORT)
+    done = run("demo", "--seconds", "4", "--rounds", "1")
     assert done.code == 0, done.err
     assert "60 records from the sample" in done.out
     assert "killed (SIGKILL) after" in done.out
-    assert re.search(r"proved: \d+ records? as acknowledged; .* 0 by half", done.out)
+    assert len(re.findall(r"proved: \d+ records? as acknowledged; .* 0 by half", done.out)) == 3
     assert "segment header  epoch 1" in done.out
-    assert re.search(r"recovered in [\d.]+ ms", done.out)
-    assert '"torn_tail":' in done.out
-    assert re.search(r"^put, durable +[\d,.]+ us +[\d,.]+ us +[\d,]+$", done.out, re.MULTILINE)
-    assert re.search(r"^get +", done.out, re.MULTILINE)
-    assert re.search(r"PROVED over \d kills? and [\d,]+ acknowledged writes", done.out)
+    assert len(re.findall(r"recovered in [\d.]+ ms", done.out)) == 3
+    assert done.out.count("checked, as `sessiondb check` does: fine") == 3
+    assert done.out.count('"torn_tail":') == 1
+    for title in ("JSON file", "SQLite", "LMDB"):
+        assert f"\n{title}: 4 threads, a checkpoint every 500" in done.out
+        assert re.search(rf"^{title}: PROVED over \d kills? and [\d,]+ acknowledged writes", done.out, re.MULTILINE)
     assert os.listdir(tmp_path) == []
 
 
-def test_the_demo_in_a_folder_keeps_the_store_and_its_advice_works(run, tmp_path):
-    done = run("demo", *SHORT, "--dir", str(tmp_path / "here"))
+def test_latencies_of_each_backend_are_shown_side_by_side(run):
+    done = run("demo", "--seconds", "4", "--rounds", "1")
+    table = done.out.split("\nlatency on the disk of ")[1].splitlines()[1:14]
+    assert table[0].split() == ["p50", "p99", "calls"]
+    kinds = ["put, durable", "put, sync='never'", "get, just written", "get, checkpointed"]
+    for index, line in enumerate(table[1:]):
+        first = kinds[index // 3] if index % 3 == 0 else ""
+        backend = ("JSON file", "SQLite", "LMDB")[index % 3]
+        assert re.fullmatch(rf"{first} +{backend} +[\d,.]+ us +[\d,.]+ us +[\d,]+", line), line
+        assert len(line) <= 80
+
+
+def test_latencies_are_shown_for_the_backends_that_were_measured():
+    rows = table_rows(
+        [("A", [Latency("x", 3, 1.25, 2000.0), Latency("y", 1, 1, 1)]), ("B", [Latency("x", 4, 1, 1)] * 2)]
+    )
+    assert rows == [
+        ("", "", "p50", "p99", "calls"),
+        ("x", "A", "1.2 us", "2,000.0 us", "3"), ("", "B", "1.0 us", "1.0 us", "4"),
+        ("y", "A", "1.0 us", "1.0 us", "1"), ("", "B", "1.0 us", "1.0 us", "4"),
+    ]  # fmt: skip
+
+
+def test_a_backend_without_its_driver_is_left_out_and_said(run, monkeypatch):
+    monkeypatch.setattr(candidates, "find_spec", lambda name: None)
+    runs, left_out = available(CANDIDATES)
+    assert [candidate.title for candidate in runs] == ["JSON file", "SQLite"]
+    (sentence,) = left_out
+    assert sentence.startswith("LMDB is left out: the package 'lmdb' is not installed; pip install \"sessiondb[lmdb]\"")
+    done = run("demo", "--seconds", "2", "--rounds", "1")
+    assert done.code == 0
+    assert f"\n{sentence}\n" in done.out
+    assert "LMDB: PROVED" not in done.out
+    assert run("demo", "--seconds", "1", "--rounds", "1", "--json").json["left_out"] == left_out
+
+
+def test_the_demo_in_a_folder_keeps_the_stores_and_its_advice_works(run, tmp_path):
+    done = run("demo", "--seconds", "3", "--rounds", "1", "--dir", str(tmp_path / "here"))
     assert done.code == 0, done.err
     (kept,) = os.listdir(tmp_path / "here")
-    assert sorted(os.listdir(tmp_path / "here" / kept)) == ["demo.json", "demo.json.wal", "input.jsonl"]
+    names = {"demo.json", "demo.json.wal", "demo.db", "demo.db.wal", "demo.lmdb", "input.jsonl"}
+    assert names <= set(os.listdir(tmp_path / "here" / kept))
     advice = done.out.split("try next:\n")[1].splitlines()
-    assert len(advice) == 4
+    assert len(advice) == 8
     for line in advice:
         words = shlex.split(line)
         assert words[0] == "sessiondb" or words[1:3] == ["-m", "sessiondb_tools"]
         assert run(*words[1 if words[0] == "sessiondb" else 3 :]).code == 0, line
 
 
+@pytest.mark.usefixtures("json_only")
 def test_two_demos_in_one_folder_are_two_stores(run, tmp_path):
     for _ in range(2):
         assert run("demo", "--seconds", "1", "--rounds", "1", "--dir", str(tmp_path)).code == 0
     assert len(list(tmp_path.glob("demo-*/demo.json"))) == 2
 
 
+@pytest.mark.usefixtures("json_only")
 def test_the_advice_without_a_folder_works(run):
     done = run("demo", "--seconds", "1", "--rounds", "1")
     advice = done.out.split("try next:\n")[1].splitlines()
@@ -212,14 +259,16 @@ def test_the_advice_without_a_folder_works(run):
 def test_the_demo_takes_an_input(run, tmp_path):
     source = tmp_path / "own.json"
     source.write_text(json.dumps([{"name": "ä", "x": [1]}, {"name": "b"}]))
-    done = run("demo", *SHORT, "--input", str(source), "--id", "name", "--dir", str(tmp_path / "out"), "--json")
+    arguments = ["--input", str(source), "--id", "name", "--dir", str(tmp_path / "out")]
+    done = run("demo", "--seconds", "3", "--rounds", "1", *arguments, "--json")
     assert done.code == 0, done.err
-    path = done.json["results"][0]["location"]
-    with sessiondb.open(path, create=False) as db:
-        found = dict(db.table("records").scan())
-    for record in found.values():
-        assert record.pop(NUMBER_FIELD) >= 0
-    assert found == {"ä": {"name": "ä", "x": [1]}, "b": {"name": "b"}}
+    assert [result["backend"] for result in done.json["results"]] == ["JSON file", "SQLite", "LMDB"]
+    for result in done.json["results"]:
+        with sessiondb.open(result["location"], create=False) as db:
+            found = dict(db.table("records").scan())
+        for record in found.values():
+            assert record.pop(NUMBER_FIELD) >= 0
+        assert found == {"ä": {"name": "ä", "x": [1]}, "b": {"name": "b"}}
 
 
 @pytest.mark.parametrize(
@@ -273,6 +322,7 @@ def lose_a_record(read_back):
     return call
 
 
+@pytest.mark.usefixtures("json_only")
 def test_a_lost_record_fails_the_demo_and_the_store_is_kept(run, tmp_path, monkeypatch):
     monkeypatch.setattr(demo_run, "read_back", lose_a_record(demo_run.read_back))
     done = run("demo", *SHORT)
@@ -286,6 +336,7 @@ def test_a_lost_record_fails_the_demo_and_the_store_is_kept(run, tmp_path, monke
     assert (kept / "demo.json").exists()
 
 
+@pytest.mark.usefixtures("json_only")
 def test_a_lost_record_fails_the_demo_in_json_too(run, monkeypatch):
     monkeypatch.setattr(demo_run, "read_back", lose_a_record(demo_run.read_back))
     done = run("demo", *SHORT, "--json")
@@ -294,6 +345,7 @@ def test_a_lost_record_fails_the_demo_in_json_too(run, monkeypatch):
     assert Path(done.json["folder"]).exists()
 
 
+@pytest.mark.usefixtures("json_only")
 def test_an_acknowledgement_of_what_was_not_written_fails_the_demo(run, monkeypatch):
     """A writer that acknowledges too early is found out: the pipe says more than the store has."""
     really = demo_run.acknowledged
@@ -317,6 +369,7 @@ def test_an_acknowledgement_of_what_was_not_written_fails_the_demo(run, monkeypa
     assert "has the wrong value" in done.out or "LOST" in done.out
 
 
+@pytest.mark.usefixtures("json_only")
 def test_a_store_that_does_not_open_fails_the_demo(run, monkeypatch):
     def damaged(location):
         raise sessiondb.CorruptionError("a bad byte", path=location)
@@ -329,15 +382,17 @@ def test_a_store_that_does_not_open_fails_the_demo(run, monkeypatch):
 
 def test_the_demo_as_a_process_says_its_progress_and_ends_with_0(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "sessiondb_tools", "demo", "--seconds", "1", "--rounds", "1", "--json"],
+        [sys.executable, "-m", "sessiondb_tools", "demo", "--seconds", "2", "--rounds", "1", "--json"],
         capture_output=True, timeout=60, check=True,
     )  # fmt: skip
     result = json.loads(done.stdout)
     assert result["proved"] is True
     assert result["folder"] is None
-    (round_,) = result["results"][0]["rounds"]
-    assert round_["acknowledged"] == result["results"][0]["acknowledged"] > 0
-    assert len(result["results"][0]["latency"]) == 3
+    assert result["left_out"] == []
+    for each in result["results"]:
+        (round_,) = each["rounds"]
+        assert round_["acknowledged"] == each["acknowledged"] > 0
+        assert len(each["latency"]) == 4
 
 
 def test_a_writer_whose_demo_died_ends_too(tmp_path):

@@ -153,13 +153,10 @@ class _Snapshot(File):
 
 def _look(files: Files, place: Place, every_record: bool) -> Look:
     problems: list[Problem] = []
-    backend = _open_backend(files, place, problems)
-    if backend is None:
-        found = _look_at_log(files, place, None, None, problems)
-        text = "the log was not judged: that takes the backend; next: `sessiondb log dump` prints what it has"
-        problems.append(Problem("log", text, text))
-        return Look(None, None, {}, 0, *found, problems)
-    with closing(backend), closing(backend.read()) as view:
+    opened = _open_backend(files, place, problems)
+    if opened is None:
+        return Look(None, None, {}, 0, *_look_at_log(files, place, None, None, problems), problems)
+    with closing(opened[0]) as backend, closing(opened[1]) as view:
         # The log at once: a process that has the store may drop the segments that this view needs.
         found = _look_at_log(files, place, backend.identity(), view.position, problems)
         with _noting("backend", problems):
@@ -208,12 +205,17 @@ def _older_log(place: Place, found: Survey, position: Position) -> list[Problem]
 
 def _look_at_tables(view: BackendView, problems: list[Problem], every_record: bool) -> dict[str, TableLook]:
     tables: dict[str, TableLook] = {}
+    # What stops a reader of a backend that is damaged by its own account has been said, and better.
+    known = any(problem.part == "backend" for problem in problems)
     with _noting("records", problems):
         for name, kind in sorted(view.tables().items()):
-            with _noting("records", problems):
-                tables[name] = TableLook(kind, view.count(name), sorted(view.indexes(name) - {VERSION_FIELD}))
-                if every_record:
-                    problems += [Problem("records", text, text) for text in check_table(view, name, tables[name])]
+            tables[name] = TableLook(kind, view.count(name), sorted(view.indexes(name) - {VERSION_FIELD}))
+            if every_record:
+                checked = check_table(view, name, tables[name])
+                tables[name] = tables[name]._replace(read=checked.read)
+                problems += [Problem("records", text, text) for text in checked.problems]
+                if checked.stopped_by is not None and not known:
+                    problems.append(_problem("records", checked.stopped_by))
     return tables
 
 
@@ -223,9 +225,7 @@ def _noting(part: Part, problems: list[Problem]) -> Iterator[None]:
     try:
         yield
     except CorruptionError as error:
-        problem = _problem(part, error)
-        if problem.place not in _places(problems):  # what the backend's check has said need not be said again
-            problems.append(problem)
+        problems.append(_problem(part, error))
 
 
 def _hints(head: bytes, identity: Identity | None) -> Hints | None:
@@ -241,12 +241,17 @@ def _problem(part: Part, error: CorruptionError) -> Problem:
     return Problem(part, str(error), (error.path, error.offset, error.lsn, error.problem))
 
 
-def _open_backend(files: Files, place: Place, problems: list[Problem]) -> Backend | None:
-    """The backend; ``None`` when it is damaged, or is not there although the log is."""
+def _open_backend(files: Files, place: Place, problems: list[Problem]) -> tuple[Backend, BackendView] | None:
+    """The backend and a view of it; ``None`` when it is damaged, or is not there although the log is."""
     path = place.location.path
     try:
         if place.backend.exists(files, path):
-            return place.backend.open(files, path, create=False, read_only=True)
+            backend = place.backend.open(files, path, create=False, read_only=True)
+            try:
+                return backend, backend.read()
+            except BaseException:
+                backend.close()
+                raise
         text = f"the store {path} is missing, but its log is there; next: put the store back from a backup"
         problems.append(Problem("backend", text, text))
     except CorruptionError as error:

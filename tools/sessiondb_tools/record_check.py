@@ -12,12 +12,12 @@ import msgspec
 
 from sessiondb.backend import BackendView, TableKind
 from sessiondb.codec import check_key
-from sessiondb.errors import ValidationError
+from sessiondb.errors import CorruptionError, ValidationError
 from sessiondb.memtable import Memtable
 
 from .output import count, shown
 
-__all__ = ["TableLook", "check_changes", "check_table"]
+__all__ = ["TableCheck", "TableLook", "check_changes", "check_table"]
 
 NAMED_MAX = 10
 """Bad records of one table that are named; the others are counted."""
@@ -29,29 +29,41 @@ class TableLook(NamedTuple):
     kind: TableKind
     records: int
     indexes: list[str]
+    read: int | None = None
+    """How many records were read one by one; ``None``: that was not asked for."""
 
 
-def check_table(view: BackendView, name: str, table: TableLook) -> Iterator[str]:
-    """Read all records of a table of the backend; what is wrong, a sentence each.
+class TableCheck(NamedTuple):
+    """What came of reading all records of a table."""
 
-    Raises:
-        CorruptionError: while iterating, where reading cannot go on.
-    """
+    read: int
+    problems: list[str]
+    """What is wrong with those that were read, a sentence each."""
+    stopped_by: CorruptionError | None
+    """Why reading did not go on, if it did not."""
+
+
+def check_table(view: BackendView, name: str, table: TableLook) -> TableCheck:
+    """Read all records of a table of the backend, as far as they can be read."""
     bad = _Findings(f"table {name!r}")
-    number, before = 0, ""
-    for key, image in view.scan(name):
-        number += 1
-        problem = _problem(name, table.kind, key, image)
-        if not problem and number > 1 and key <= before:
-            problem = f"its key comes behind {shown(before)}, out of order"
-        bad.note(key, problem)
-        before = key
-    yield from bad.texts(number)
-    if number != table.records:
-        yield (
-            f"table {name!r} counts {count(table.records, 'record')}, {number:,} were found; "
+    read, before = 0, ""
+    try:
+        for key, image in view.scan(name):
+            read += 1
+            problem = _problem(name, table.kind, key, image)
+            if not problem and read > 1 and key <= before:
+                problem = f"its key comes behind {shown(before)}, out of order"
+            bad.note(key, problem)
+            before = key
+    except CorruptionError as error:
+        return TableCheck(read, list(bad.texts(read)), error)
+    problems = list(bad.texts(read))
+    if read != table.records:
+        problems.append(
+            f"table {name!r} counts {count(table.records, 'record')}, {read:,} were found; "
             "next: copy the store aside and restore a backup"
         )
+    return TableCheck(read, problems, None)
 
 
 def check_changes(memtable: Memtable, kinds: Mapping[str, TableKind]) -> Iterator[str]:

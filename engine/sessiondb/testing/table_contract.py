@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from ..errors import DuplicateKeyError, UsageError, ValidationError
+from .find_contract import FindContract
 from .record_contract import RecordContract
 from .table_under_test import TableUnderTest
 
 __all__ = ["TableContract", "TableUnderTest"]
 
 
-class TableContract(RecordContract):
+class TableContract(RecordContract, FindContract):
     """Subclass it in a test module and set `url`, for example to ``"json:///{path}.json"``.
 
     Every test runs twice: plain, and with the store closed and opened again before each read.

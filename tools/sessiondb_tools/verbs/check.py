@@ -83,9 +83,13 @@ def _table_rows(look: Look) -> list[tuple[str, str]]:
     if look.identity is None:
         return []
     records = sum(table.records for table in look.tables.values())
-    rows = [("records", f"{count(records, 'record')} in {count(len(look.tables), 'table')} of the backend: each read")]
+    read = sum(table.read or 0 for table in look.tables.values())
+    how = "each read" if read == records else f"{read:,} could be read"
+    rows = [("records", f"{count(records, 'record')} in {count(len(look.tables), 'table')} of the backend: {how}")]
     for name, table in look.tables.items():
-        rows.append(("", f"{shown(name)}: {count(table.records, 'record')} ({table.kind}){indexes_of(table.indexes)}"))
+        part = "" if table.read == table.records else f", {table.read:,} read"
+        text = f"{shown(name)}: {count(table.records, 'record')} ({table.kind}){indexes_of(table.indexes)}{part}"
+        rows.append(("", text))
     return rows
 
 

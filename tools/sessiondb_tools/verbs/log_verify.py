@@ -65,6 +65,8 @@ def look_at(arguments: argparse.Namespace, *, every_record: bool = False) -> tup
 
 def _notices(place: Place, look: Look) -> list[str]:
     found = look.survey
+    if look.identity is None:
+        return ["the log was not judged: that takes the backend; next: `sessiondb log dump` prints what it has"]
     if found is None:
         return [] if look.problems else [f"there is no log ({place.folder}): the store is as the backend has it"]
     contents = found.contents

@@ -109,7 +109,10 @@ def _of_files(place: Place, error: Exception) -> dict[str, Any]:
         "uuid": None if look.identity is None else look.identity.uuid.hex(),
         "state": "busy" if busy else "damaged",
         "holder": None if holder is None else msgspec.structs.asdict(holder),
-        "tables": {name: table._asdict() for name, table in look.tables.items()},
+        "tables": {
+            name: {"kind": table.kind, "records": table.records, "indexes": table.indexes}
+            for name, table in look.tables.items()
+        },
         "records": sum(table.records for table in look.tables.values()),
         "epoch": None if hints is None else hints.epoch,
         "last_lsn": None if hints is None else hints.last_lsn,

@@ -1,0 +1,128 @@
+"""Looking at everything that a store in LMDB holds, for `LmdbBackend.check`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+
+from sessiondb.errors import CorruptionError, WrongBackendError
+from sessiondb.files import Files
+
+from .lmdb_apply import index_keys_of
+from .lmdb_env import Environment
+from .lmdb_find import ALL_ENTRIES, forward
+from .lmdb_format import DIRECTORY, index_database, table_database
+from .lmdb_place import DATA, look
+from .lmdb_view import LmdbView
+
+__all__ = ["check"]
+
+SENTENCES_MAX = 20
+"""For each table; the others are counted."""
+SLICE_ENTRIES = 256
+
+
+def check(files: Files, path: str, environment: Environment, read: Callable[[], LmdbView]) -> list[str]:
+    """What is wrong, a sentence each.
+
+    Others may write meanwhile: a view is held, so the pages that are looked at stay as they are.
+    """
+    problems: list[str] = []
+    with _noting(problems):
+        look(files, path)
+        view = read()
+        try:
+            problems += _pages(path, environment)
+            problems += _databases(view)
+            for table in view.tables():
+                with _noting(problems):
+                    problems += _shortened(_table(view, table))
+        finally:
+            view.close()
+    return problems
+
+
+@contextmanager
+def _noting(problems: list[str]) -> Iterator[None]:
+    """Damage is an answer here; what cannot be looked at is an error."""
+    try:
+        yield
+    except (CorruptionError, WrongBackendError) as error:
+        problems.append(str(error))
+
+
+def _pages(path: str, environment: Environment) -> list[str]:
+    """What the driver's own walk over all pages says: trees, their order and counts, and that no page is lost.
+
+    A complaint counts only if it is repeated while nobody writes.
+    """
+    from lmdb.verify import VerifyError, verify
+
+    def walk() -> list[str]:
+        try:
+            return [f"{path}/{DATA}: {problem}" for problem in verify(path)]
+        except (VerifyError, OSError) as error:
+            return [f"{path}/{DATA} cannot be walked: {error}"]
+
+    if not walk():
+        return []
+    with environment.writing:
+        return _shortened(iter(walk()))
+
+
+def _shortened(problems: Iterator[str]) -> list[str]:
+    first = list(islice(problems, SENTENCES_MAX))
+    more = sum(1 for _ in problems)
+    return [*first, f"and {more} more like these"] if more else first
+
+
+def _databases(view: LmdbView) -> Iterator[str]:
+    """Whether there is every database that the directory names, and nothing in any other."""
+    used: dict[bytes, str] = {DIRECTORY: "the directory"}
+    for table, opened in view.open_tables.items():
+        names = {table_database(opened.record.id): f"table {table!r}"}
+        for field, number in opened.record.indexes.items():
+            names[index_database(number)] = f"the index on {field!r} of table {table!r}"
+        for name, owner in names.items():
+            if name in used:
+                yield f"{used[name]} and {owner} share the database {name.decode()}"
+            used[name] = owner
+    for name, entries in view.databases().items():
+        if name not in used and entries:
+            yield f"the database {name.decode(errors='replace')} holds {entries} entries and belongs to no table"
+
+
+def _table(view: LmdbView, table: str) -> Iterator[str]:
+    """Every record's checksum, and whether each index has exactly the entries that the records call for."""
+    opened = view.open_tables[table]
+    fields = list(opened.indexes)
+    keys_of = index_keys_of(fields)
+    records = 0
+    for name, image in view.records(table):
+        records += 1
+        if image is None:
+            yield f"table {table!r}: the record {_show(name)} does not match its checksum"
+        for field, key in zip(fields, keys_of(image or b""), strict=True):
+            if image is not None and not view.has_entry(opened.indexes[field], (key, name)):
+                yield f"table {table!r}: the index on {field!r} lacks the record {_show(name)}"
+    if records != view.count(table):
+        yield f"table {table!r} has {records} records, but its count says {view.count(table)}"
+    for field in fields:
+        if view.entries(opened.indexes[field]) != records:
+            yield from _surplus(view, table, field)
+
+
+def _surplus(view: LmdbView, table: str, field: str) -> Iterator[str]:
+    """The entries of an index that no record calls for."""
+    keys_of = index_keys_of([field])
+    entries = forward(view, view.open_tables[table].indexes[field], ALL_ENTRIES)
+    while piece := list(islice(entries, SLICE_ENTRIES)):
+        images = view.fetch(table, sorted({name for _, name in piece}))
+        for key, name in piece:
+            if name not in images or keys_of(images[name])[0] != key:
+                yield f"table {table!r}: the index on {field!r} has a wrong entry for the record {_show(name)}"
+
+
+def _show(name: bytes) -> str:
+    return repr(name.decode(errors="replace"))

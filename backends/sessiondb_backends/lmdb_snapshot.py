@@ -1,0 +1,325 @@
+"""One read transaction of LMDB and every call that reads through it.
+
+LMDB lets several threads use a read transaction one after the other, not at once: hence the lock. Ranges are read in
+slices, each with a cursor of its own under one lock, so that no thread waits long.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from zlib import crc32
+
+from sessiondb.backend import Position
+from sessiondb.errors import ClosedError, CorruptionError
+
+from .lmdb_env import Environment, failure
+from .lmdb_format import (
+    CRC_BYTES,
+    DIRECTORY,
+    RESIDUE,
+    STATE_KEY,
+    TABLE_PREFIX,
+    State,
+    TableRecord,
+    decode_state,
+    decode_table,
+    decode_value,
+    index_database,
+    table_database,
+    table_name,
+)
+
+from .lmdb_pages import entries_of
+
+if TYPE_CHECKING:
+    import lmdb
+
+__all__ = ["Entry", "OpenTable", "Snapshot", "read_state", "read_tables"]
+
+SLICE_BYTES = 256 << 10
+"""A slice ends behind so many bytes of values."""
+COUNT_KEYS = 256
+
+Entry = tuple[bytes, bytes]
+"""An index entry: index key and record key."""
+
+
+class OpenTable(NamedTuple):
+    """A table with the handles of its databases."""
+
+    id: int
+    records: lmdb._Database
+    indexes: dict[str, lmdb._Database]
+    record: TableRecord
+
+
+def read_state(get: Callable[..., Any], directory: lmdb._Database, path: str) -> State:
+    """The store's state as a transaction's `get` shows it.
+
+    Raises:
+        CorruptionError: it is missing or damaged.
+    """
+    data = get(STATE_KEY, None, directory)
+    state = None if data is None else decode_state(data)
+    if state is None:
+        raise CorruptionError(f"the store's state is {'missing' if data is None else 'damaged'}", path=path)
+    return state
+
+
+def read_tables(transaction: lmdb.Transaction[bytes], directory: lmdb._Database, path: str) -> dict[str, TableRecord]:
+    """The directory as a transaction shows it.
+
+    Raises:
+        CorruptionError: an entry is damaged.
+    """
+    tables = {}
+    with transaction.cursor(directory) as cursor:
+        if cursor.set_range(TABLE_PREFIX):
+            for key, value in cursor.iternext():
+                if not key.startswith(TABLE_PREFIX):
+                    break
+                record = decode_table(value)
+                if record is None:
+                    raise CorruptionError(f"the directory's entry {key!r} is damaged", path=path)
+                tables[table_name(key)] = record
+    return tables
+
+
+class Snapshot:
+    """A read transaction; it ends with `close`, or when nobody refers to it any more."""
+
+    position: Position
+
+    def __init__(self, environment: Environment):
+        """Begin; handles of the environment may be opened for that."""
+        self.environment = environment
+        self.path = environment.path
+        self.open_tables: dict[str, OpenTable]
+        self._errors = environment.errors
+        self._lock = threading.Lock()
+        self._transaction: lmdb.Transaction[bytes] | None = None
+        self._get: Callable[..., bytes | None] = _closed
+        self._released = True
+        environment.must_be_usable()
+        environment.retain()
+        self._released = False
+        try:
+            with self._failing("begin a read"):
+                self._begin()
+        except BaseException:
+            self.close()
+            raise
+        environment.readers.add(self)
+
+    def _begin(self) -> None:
+        environment = self.environment
+        handles = environment.handles
+        while True:
+            self._transaction = environment.env.begin()
+            self.position = read_state(self._transaction.get, handles[DIRECTORY], self.path).position
+            records = read_tables(self._transaction, handles[DIRECTORY], self.path)
+            if all(name in handles for name in _databases(records)):
+                break
+            self._transaction.abort()
+            with environment.writing:  # another process made them
+                environment.open_handles([name for name in _databases(records) if name not in handles])
+        self.open_tables = {
+            name: OpenTable(
+                record.id,
+                handles[table_database(record.id)],
+                {field: handles[index_database(number)] for field, number in record.indexes.items()},
+                record,
+            )
+            for name, record in records.items()
+        }
+        self._get = self._transaction.get
+
+    def close(self) -> None:
+        """End the transaction; a second call does nothing."""
+        with self._lock:
+            transaction, self._transaction = self._transaction, None
+            if not self.environment.is_gone():
+                self.forget(f"a view of {self.path} was used after its end")
+                if transaction is not None:
+                    transaction.abort()
+        if not self._released:
+            self._released = True
+            self.environment.release()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_released"):
+            self.close()
+
+    def forget(self, reason: str) -> None:
+        """From now on every read raises `ClosedError`; LMDB is not called."""
+
+        def refuse(*_: object) -> NoReturn:
+            raise ClosedError(reason)
+
+        self._get = refuse
+        self._transaction = None
+        self._lock = threading.Lock()  # in a forked child the old one may be held by a thread that is not there
+
+    # ---- records
+
+    def slice(
+        self, database: lmdb._Database, low: bytes, high: bytes | None, *, reverse: bool, size: int
+    ) -> list[tuple[bytes, bytes]]:
+        """Up to `size` of the entries with ``low <= key < high``, from the beginning or backwards from the end."""
+        pairs = []
+        room = SLICE_BYTES
+        with self._cursor(database) as cursor:
+            if not (_to_last_below(cursor, high) if reverse else cursor.set_range(low) if low else cursor.first()):
+                return []
+            for pair in islice(cursor.iterprev() if reverse else cursor.iternext(), size):
+                if pair[0] < low if reverse else high is not None and pair[0] >= high:
+                    break
+                pairs.append(pair)
+                room -= len(pair[1])
+                if room < 0:
+                    break
+        return pairs
+
+    def fetch(self, table: str, names: Sequence[bytes]) -> dict[bytes, bytes]:
+        """The images of those of the keys that are present."""
+        found = self.open_tables[table]
+        with self._cursor(found.records) as cursor:
+            pairs = cursor.getmulti(names)
+        images = {}
+        for name, value in pairs:
+            if crc32(value, crc32(name, found.id)) != RESIDUE:
+                self.damaged(table, name)
+            images[name] = value[:-CRC_BYTES]
+        return images
+
+    def entries(self, database: lmdb._Database) -> int:
+        """The number of entries of a database."""
+        with self._failing("count"), self._lock:
+            return self._usable().stat(database)["entries"]
+
+    def damaged(self, table: str, name: bytes) -> NoReturn:
+        """Say that a record is."""
+        raise CorruptionError(
+            f"table {table!r}: the record {name.decode(errors='replace')!r} does not match its checksum",
+            path=self.path,
+        )
+
+    # ---- for looking at everything
+
+    def records(self, table: str) -> Iterator[tuple[bytes, bytes | None]]:
+        """Every record's key and image; ``None`` for an image that does not match its checksum."""
+        found = self.open_tables[table]
+        low = b""
+        while pairs := self.slice(found.records, low, None, reverse=False, size=COUNT_KEYS):
+            for name, value in pairs:
+                yield name, decode_value(found.id, name, value)
+            low = pairs[-1][0] + b"\0"
+
+    def has_entry(self, index: lmdb._Database, entry: Entry) -> bool:
+        """Whether an index has the entry."""
+        with self._cursor(index) as cursor:
+            return cursor.set_key_dup(*entry)
+
+    def databases(self) -> dict[bytes, int]:
+        """Every named database and its number of entries."""
+        with self._failing("read the directory"), self._lock, self._usable().cursor() as cursor:
+            return {name: entries_of(record) for name, record in cursor.iternext()}
+
+    # ---- entries of an index
+
+    def entries_after(
+        self, index: lmdb._Database, low: bytes, high: bytes, after: Entry | None, size: int
+    ) -> list[Entry]:
+        """Up to `size` entries with ``low <= index key < high`` behind `after`, in order."""
+        entries = []
+        with self._cursor(index) as cursor:
+            if after is None:
+                there = cursor.set_range(low)
+            else:
+                there = cursor.set_range_dup(after[0], after[1] + b"\0") or cursor.set_range(after[0] + b"\0")
+            if there:
+                for entry in islice(cursor.iternext(), size):
+                    if entry[0] >= high:
+                        break
+                    entries.append(entry)
+        return entries
+
+    def entries_before(
+        self, index: lmdb._Database, low: bytes, high: bytes, after: Entry | None, size: int
+    ) -> list[Entry]:
+        """The same by index key descending; entries of one index key by record key ascending."""
+        entries: list[Entry] = []
+        with self._cursor(index) as cursor:
+            if after is None:
+                there = _to_last_below(cursor, high)
+            else:
+                if cursor.set_range_dup(after[0], after[1] + b"\0"):
+                    entries.extend((after[0], name) for name in islice(cursor.iternext_dup(), size))
+                there = cursor.set_key(after[0]) and cursor.prev_nodup()
+            while there and len(entries) < size:
+                key = cursor.key()
+                if key < low:
+                    break
+                cursor.first_dup()
+                entries.extend((key, name) for name in islice(cursor.iternext_dup(), size - len(entries)))
+                there = cursor.set_key(key) and cursor.prev_nodup()
+        return entries
+
+    def count_entries(self, index: lmdb._Database, low: bytes, high: bytes) -> int:
+        """How many entries have ``low <= index key < high``."""
+        total = 0
+        at: bytes | None = low
+        while at is not None:
+            with self._cursor(index) as cursor:
+                there = cursor.set_range(at)
+                at = None
+                for number in range(COUNT_KEYS + 1):
+                    if not there or cursor.key() >= high:
+                        break
+                    if number == COUNT_KEYS:
+                        at = cursor.key()
+                        break
+                    total += cursor.count()
+                    there = cursor.next_nodup()
+        return total
+
+    # ---- inside
+
+    @contextmanager
+    def _cursor(self, database: lmdb._Database) -> Iterator[lmdb.Cursor[bytes]]:
+        with self._failing("read"), self._lock, self._usable().cursor(database) as cursor:
+            yield cursor
+
+    @contextmanager
+    def _failing(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except self._errors as error:
+            raise failure(error, what, self.path) from error
+
+    def _usable(self) -> lmdb.Transaction[bytes]:
+        if self._transaction is None:
+            self._get()  # says why not
+            raise AssertionError("unreachable")
+        return self._transaction
+
+
+def _closed(*_: object) -> NoReturn:
+    raise ClosedError("the view was never opened")
+
+
+def _databases(records: dict[str, TableRecord]) -> Iterator[bytes]:
+    for record in records.values():
+        yield table_database(record.id)
+        for number in record.indexes.values():
+            yield index_database(number)
+
+
+def _to_last_below(cursor: lmdb.Cursor[bytes], high: bytes | None) -> bool:
+    if high is not None and cursor.set_range(high):
+        return cursor.prev()
+    return cursor.last()
