@@ -8,7 +8,7 @@ while it lives.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sessiondb.backend import Backend, Changes, Identity, Pace, Position
@@ -20,7 +20,7 @@ from .lmdb_apply import Writer
 from .lmdb_env import Environment, driver, failure
 from .lmdb_format import DIRECTORY, FORMAT_VERSION, STATE_KEY, State, encode_state
 from .lmdb_place import DATA, LOG, attempt, is_store, look, sync
-from .lmdb_snapshot import read_state
+from .lmdb_snapshot import Get, read_state
 from .lmdb_view import LmdbView
 
 __all__ = ["LmdbBackend"]
@@ -157,7 +157,7 @@ class LmdbBackend(Backend):
                 advice="put the file back that was there, then open the store again",
             )  # fmt: skip
 
-    def _stored(self, get: Callable[..., bytes | None]) -> State:
+    def _stored(self, get: Get) -> State:
         state = read_state(get, self._environment.handles[DIRECTORY], self._path)
         if state.identity != self._identity:
             raise CorruptionError("the database holds another store than it did", path=self._path)

@@ -29,7 +29,7 @@ from .lmdb_format import (
     table_database,
     table_key,
 )
-from .lmdb_snapshot import read_tables
+from .lmdb_snapshot import read_tables, take
 
 if TYPE_CHECKING:
     import lmdb
@@ -154,9 +154,11 @@ class Writer:
         while wanted := list(islice(keys, INDEX_SLICE_RECORDS)):
             self._pace()
             names = [key.encode() for key in wanted]
-            with self._transaction.cursor(database) as cursor:
-                before = {key: self._image(name, table.id, key, value) for key, value in cursor.getmulti(names)}
-            was = {key: keys_of(image) for key, image in before.items()}
+            was = {
+                key: keys_of(self._image(name, table.id, key, value))
+                for key in names
+                if (value := self._transaction.get(key, None, database)) is not None
+            }
             now = {
                 key: keys_of(image)
                 for key, text in zip(names, wanted, strict=True)
@@ -206,14 +208,11 @@ class Writer:
         while True:
             self._pace()
             with self._transaction.cursor(database) as cursor:
-                there = cursor.set_range(at) if at else cursor.first()
-                pairs = list(islice(cursor.iternext(), SLICE_RECORDS)) if there else []
+                pairs = take(cursor, at, None, size=SLICE_RECORDS)
             if not pairs:
                 break
             at = pairs[-1][0] + b"\0"
-            entries = [
-                (keys_of(self._image(name, table.id, key, value))[0], key) for key, value in pairs
-            ]
+            entries = [(keys_of(self._image(name, table.id, key, value))[0], key) for key, value in pairs]
             self._change_index(index, [], entries)
         made = msgspec.structs.replace(table, indexes={**table.indexes, field: number})
         self._tables[name] = made

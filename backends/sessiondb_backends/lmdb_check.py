@@ -61,7 +61,7 @@ def _pages(path: str, environment: Environment) -> list[str]:
 
     def walk() -> list[str]:
         try:
-            return [f"{path}/{DATA}: {problem}" for problem in verify(path)]
+            return [f"{path}/{DATA}: {problem}" for problem in verify(path)]  # type: ignore[no-untyped-call]
         except (VerifyError, OSError) as error:
             return [f"{path}/{DATA} cannot be walked: {error}"]
 

@@ -89,7 +89,9 @@ class _Reader(Protocol):
 class Environment:
     """An open LMDB environment, its handles of named databases, and who uses it."""
 
-    def __init__(self, key: tuple[int, int], path: str, env: lmdb.Environment, errors: type[Exception], protected: bool):
+    def __init__(
+        self, key: tuple[int, int], path: str, env: lmdb.Environment, errors: type[Exception], protected: bool
+    ):
         self.path = path
         self.env = env
         self.errors = errors
@@ -133,7 +135,7 @@ class Environment:
     def _open(cls, key: tuple[int, int], path: str, databases: int, read_only: bool) -> Environment:
         lmdb = driver()
 
-        def opened(map_size: int) -> lmdb.Environment:
+        def opened(map_size: int) -> Any:
             # Read-only means that nothing is created, so there is no lock file to register a reader in. That is safe
             # because the engine lets no writer have the store while a reader holds it. Without that guarantee LMDB
             # would serve pages that were overwritten meanwhile, silently (measured: 2,000 of 2,000 values wrong).
@@ -253,7 +255,8 @@ def _disown_driver_keys() -> None:
     inherited, child = _envid.env_keys, os.getpid()
 
     def env_keys(path: Any, subdir: Any) -> tuple[Any, ...]:
-        return tuple((child, key) for key in inherited(path, subdir))
+        keys: tuple[Any, ...] = inherited(path, subdir)  # type: ignore[no-untyped-call]
+        return tuple((child, key) for key in keys)
 
     _envid.env_keys = env_keys
 

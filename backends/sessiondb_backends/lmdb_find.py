@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from heapq import merge
 from itertools import chain, groupby, islice
+from math import inf
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,7 +19,6 @@ from sessiondb.errors import CorruptionError
 from sessiondb.query import ABSENT, Absent, Between, Condition, Equal, OneOf, Order, Predicate, Prefix, Test, sort_key
 
 from .lmdb_format import (
-    ABSENT_KEY,
     BEHIND_VALUES,
     FIRST_VALUE,
     INDEX_KEY_BYTES_MAX,
@@ -30,6 +30,7 @@ from .lmdb_format import (
 if TYPE_CHECKING:
     import lmdb
 
+    from .lmdb_snapshot import OpenTable
     from .lmdb_view import LmdbView
 
 __all__ = ["ALL_ENTRIES", "KeyRange", "count", "find", "forward", "ranges_of"]
@@ -37,6 +38,9 @@ __all__ = ["ALL_ENTRIES", "KeyRange", "count", "find", "forward", "ranges_of"]
 SORTED_KEYS_MAX = 100_000
 """So many keys are sorted in memory; when more match, the table is read in its own order instead."""
 SLICE_ENTRIES = (16, 64, 256)
+SLICE_BYTES = 1 << 20
+SIZED_RANGES_MAX = 16
+"""An index with more ranges to look at is not sized up beforehand."""
 
 Entry = tuple[bytes, bytes]
 """Index key and record key."""
@@ -61,7 +65,7 @@ ALL_ENTRIES = KeyRange(NULL_KEY, BEHIND_VALUES, True)
 def ranges_of(test: Test) -> list[KeyRange] | None:
     """The ranges of an index that hold every record that passes the test, in order; ``None`` when it cannot be said."""
     if isinstance(test, Absent):
-        return [_one(ABSENT, True)]
+        return [_one(ABSENT)]
     if isinstance(test, Prefix):
         return [_beginning_with(test.text)]
     if isinstance(test, Equal):
@@ -71,7 +75,7 @@ def ranges_of(test: Test) -> list[KeyRange] | None:
     return _between(test)
 
 
-def _one(value: object, _: bool) -> KeyRange:
+def _one(value: object) -> KeyRange:
     key, exact = index_key(value)
     return KeyRange(key, key + b"\0", exact)
 
@@ -79,7 +83,7 @@ def _one(value: object, _: bool) -> KeyRange:
 def _equal_to(values: tuple[object, ...]) -> list[KeyRange] | None:
     if not all(value is None or isinstance(value, (bool, int, float, str)) for value in values):
         return None
-    return sorted({_one(value, True) for value in values if value == value})
+    return sorted({_one(value) for value in values if value == value})
 
 
 def _beginning_with(text: str) -> KeyRange:
@@ -104,10 +108,8 @@ def _between(test: Between) -> list[KeyRange] | None:
     tag = keys[0].key[:1]
     if keys[-1].key[:1] != tag:
         return None
-    low = index_key(test.low) if test.low is not None else None
-    high = index_key(test.high) if test.high is not None else None
-    first = tag if low is None else low.key
-    last = _behind(tag) if high is None else high.key + b"\0"
+    first = tag if test.low is None else keys[0].key
+    last = _behind(tag) if test.high is None else keys[-1].key + b"\0"
     return [KeyRange(first, last, all(key.exact for key in keys))]
 
 
@@ -115,79 +117,109 @@ def _between(test: Between) -> list[KeyRange] | None:
 
 
 class _Choice(NamedTuple):
-    """An index that narrows the search down to some ranges."""
+    """An index, and the ranges of it that hold all records looked for."""
 
     field: str
-    index: lmdb._Database
+    database: lmdb._Database
     ranges: list[KeyRange]
     others: tuple[Condition, ...]
-    """What the ranges say nothing of, or nothing exact."""
+    """What must still be looked up in the records."""
 
 
-def _choose(indexes: dict[str, lmdb._Database], where: Sequence[Condition]) -> _Choice | None:
-    """The index that promises the fewest records: equality before ranges before absence."""
-    best: tuple[int, _Choice] | None = None
+def _choices(indexes: dict[str, lmdb._Database], where: Sequence[Condition]) -> list[_Choice]:
+    """Every index that a condition can use: equality first, then ranges, then what most records may satisfy."""
+    found = []
     for number, (field, test) in enumerate(where):
-        index = indexes.get(field)
-        ranges = None if index is None else ranges_of(test)
-        if index is None or ranges is None:
+        ranges = ranges_of(test) if field in indexes else None
+        if ranges is None:
             continue
-        cost = _cost(test)
-        if best is None or cost < best[0]:
-            rest = [other for place, other in enumerate(where) if place != number]
-            if not all(item.exact for item in ranges):
-                rest.append(where[number])
-            best = cost, _Choice(field, index, ranges, tuple(rest))
-    return None if best is None else best[1]
+        exact = all(item.exact for item in ranges)
+        others = tuple(other for place, other in enumerate(where) if not exact or place != number)
+        found.append((_class(test), number, _Choice(field, indexes[field], ranges, others)))
+    return [choice for _, _, choice in sorted(found, key=itemgetter(0, 1))]
 
 
-def _cost(test: Test) -> int:
-    if isinstance(test, Equal):
-        return 0 if test.value is not None else 4
-    if isinstance(test, OneOf):
-        return 1 if None not in test.values else 4
-    return 3 if isinstance(test, Absent) else 2
+def _class(test: Test) -> int:
+    if isinstance(test, Absent) or (isinstance(test, Equal) and test.value is None):
+        return 2
+    return 0 if isinstance(test, (Equal, OneOf)) else 1
+
+
+def _best(view: LmdbView, choices: list[_Choice]) -> _Choice | None:
+    """The first choice, or one that leads to fewer records, where that is cheap to see."""
+    if len(choices) < 2:
+        return choices[0] if choices else None
+    return min(choices, key=lambda choice: _size(view, choice))
+
+
+def _size(view: LmdbView, choice: _Choice) -> float:
+    """How many entries the ranges have, if a few looks tell; else infinite."""
+    total = 0
+    for item in choice.ranges[:SIZED_RANGES_MAX]:
+        entries = view.count_slice(choice.database, item.low, item.high)
+        if entries.next is not None:
+            return inf
+        total += entries.total
+    return total if len(choice.ranges) <= SIZED_RANGES_MAX else inf
 
 
 def find(
     view: LmdbView,
     table: str,
-    indexes: dict[str, lmdb._Database],
     where: Sequence[Condition],
     order: Sequence[Order],
     limit: int | None,
 ) -> Found:
-    """The records that satisfy all conditions, each looked at as far as needed: the answer is always exact."""
-    choice = _choose(indexes, where)
+    """The records that satisfy all conditions: the answer is always exact."""
+    opened = view.open_tables[table]
+    choice = _best(view, _choices(opened.indexes, where))
     first = order[0].field if order else None
-    if choice is None and first in indexes and (len(order) == 1 or limit is not None):
-        choice = _Choice(first, indexes[first], [], tuple(where))
-        return _limited(_in_order(view, table, choice, order, whole=True), limit)
     if choice is not None and choice.field == first:
-        return _limited(_in_order(view, table, choice, order, whole=False), limit)
-    if choice is not None:
-        rows = _by_key(view, table, choice, where)
-    else:
-        rows = _passing(view.scan(table), where)
-    if order:
-        return Found(rows, exact=True, ordered=False)
-    return _limited(rows, limit)
+        return _limited(_in_order(view, table, choice, order), limit)
+    if first in opened.indexes and _order_wins(view, opened, choice, order, limit):
+        walk = _Choice(first, opened.indexes[first], [ALL_ENTRIES], tuple(where))
+        return _limited(_in_order(view, table, walk, order), limit)
+    rows = _passing(view.scan(table), where) if choice is None else _by_key(view, table, choice, where)
+    return Found(rows, exact=True, ordered=False) if order else _limited(rows, limit)
+
+
+def _order_wins(
+    view: LmdbView, opened: OpenTable, choice: _Choice | None, order: Sequence[Order], limit: int | None
+) -> bool:
+    """Whether to walk the whole index of the order until the limit is reached, and look at every record on the way.
+
+    With m of n records found by the other index, evenly spread, the walk passes n / m records for each that counts.
+    """
+    if choice is None:
+        return limit is not None or len(order) == 1
+    if limit is None:
+        return False
+    total = view.entries(opened.records)
+    return limit * total < min(_size(view, choice), total) ** 2
 
 
 def _limited(rows: Iterator[tuple[str, bytes]], limit: int | None) -> Found:
     return Found(rows if limit is None else islice(rows, limit), exact=True, ordered=True)
 
 
-def count(
-    view: LmdbView, table: str, indexes: dict[str, lmdb._Database], where: Sequence[Condition]
-) -> int | None:
+def count(view: LmdbView, table: str, where: Sequence[Condition]) -> int | None:
     """How many records satisfy the conditions, when no record need be read for that."""
     if not where:
         return view.count(table)
-    choice = _choose(indexes, where)
-    if choice is None or choice.others:
+    choices = _choices(view.open_tables[table].indexes, where)
+    if not choices or choices[0].others:
         return None
-    return sum(view.count_entries(choice.index, item.low, item.high) for item in choice.ranges)
+    return sum(_count_entries(view, choices[0].database, item) for item in choices[0].ranges)
+
+
+def _count_entries(view: LmdbView, index: lmdb._Database, item: KeyRange) -> int:
+    total = 0
+    at: bytes | None = item.low
+    while at is not None:
+        counted = view.count_slice(index, at, item.high)
+        total += counted.total
+        at = counted.next
+    return total
 
 
 # ---- rows
@@ -200,15 +232,13 @@ def _passing(rows: Iterator[tuple[str, bytes]], where: Sequence[Condition]) -> I
     return (row for row in rows if matches(row[1]))
 
 
-def _by_key(
-    view: LmdbView, table: str, choice: _Choice, where: Sequence[Condition]
-) -> Iterator[tuple[str, bytes]]:
+def _by_key(view: LmdbView, table: str, choice: _Choice, where: Sequence[Condition]) -> Iterator[tuple[str, bytes]]:
     """Rows in the order of their keys."""
     if len(choice.ranges) == 1 and choice.ranges[0].high == choice.ranges[0].low + b"\0":
         # All entries have one index key, so they are in this order already.
-        keys = (entry[1] for entry in forward(view, choice.index, choice.ranges[0]))
+        keys = (entry[1] for entry in forward(view, choice.database, choice.ranges[0]))
         return _passing(_fetched(view, table, keys), choice.others)
-    found = chain.from_iterable(forward(view, choice.index, item) for item in choice.ranges)
+    found = chain.from_iterable(forward(view, choice.database, item) for item in choice.ranges)
     names = [entry[1] for entry in islice(found, SORTED_KEYS_MAX + 1)]
     if len(names) > SORTED_KEYS_MAX:
         return _passing(view.scan(table), where)
@@ -218,13 +248,14 @@ def _by_key(
 def _fetched(view: LmdbView, table: str, keys: Iterator[bytes]) -> Iterator[tuple[str, bytes]]:
     """The records with these keys, in this order."""
     sizes = iter(SLICE_ENTRIES)
-    size = 0
+    size = most = SLICE_ENTRIES[-1]
     while True:
         size = next(sizes, size)
-        wanted = list(islice(keys, size))
+        wanted = list(islice(keys, min(size, most)))
         if not wanted:
             return
         images = view.fetch(table, wanted)
+        most = 1 + SLICE_BYTES * len(wanted) // (1 + sum(map(len, images.values())))  # fewer of large records
         for key in wanted:
             image = images.get(key)
             if image is None:
@@ -235,26 +266,29 @@ def _fetched(view: LmdbView, table: str, keys: Iterator[bytes]) -> Iterator[tupl
             yield key.decode(), image
 
 
-def _in_order(
-    view: LmdbView, table: str, choice: _Choice, order: Sequence[Order], *, whole: bool
-) -> Iterator[tuple[str, bytes]]:
-    """Rows in the order asked for, whose first field has the index.
+def _in_order(view: LmdbView, table: str, choice: _Choice, order: Sequence[Order]) -> Iterator[tuple[str, bytes]]:
+    """Rows in the order asked for, whose first field is the choice's.
 
     Records with equal index keys stand in the order of their keys, also when the order is descending; where more is
     asked for (another field, or texts that were cut) they are sorted here.
     """
-    descending = order[0].descending
-    ranges = [ALL_VALUES] if whole else [item for item in choice.ranges if item.low >= FIRST_VALUE]
-    walk = backward if descending else forward
-    entries = chain.from_iterable(
-        walk(view, choice.index, item) for item in (reversed(ranges) if descending else ranges)
-    )
-    rows = _ties_sorted(view, table, entries, choice, order)
+    values = [_within(item, ALL_VALUES) for item in choice.ranges]
+    if order[0].descending:
+        valued = chain.from_iterable(backward(view, choice.database, item) for item in reversed(values))
+    else:
+        valued = chain.from_iterable(forward(view, choice.database, item) for item in values)
     # What has no value comes last in both directions, null and absent mixed.
-    nothing = [_one(None, True), _one(ABSENT, True)] if whole else [r for r in choice.ranges if r.low < FIRST_VALUE]
-    keys = merge(*((entry[1] for entry in forward(view, choice.index, item)) for item in nothing))
-    last = ((b"", key) for key in keys)
-    return chain(rows, _ties_sorted(view, table, last, choice, order))
+    nothing = [_within(item, only) for item in choice.ranges for only in (_one(None), _one(ABSENT))]
+    keys = merge(*((entry[1] for entry in forward(view, choice.database, item)) for item in nothing))
+    return chain(
+        _ties_sorted(view, table, valued, choice, order),
+        _ties_sorted(view, table, ((b"", key) for key in keys), choice, order),
+    )
+
+
+def _within(item: KeyRange, outer: KeyRange) -> KeyRange:
+    """The part of a range that lies in another one, which may be empty."""
+    return KeyRange(max(item.low, outer.low), min(item.high, outer.high), item.exact)
 
 
 def _ties_sorted(

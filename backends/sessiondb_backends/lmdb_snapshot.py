@@ -1,16 +1,18 @@
 """One read transaction of LMDB and every call that reads through it.
 
 LMDB lets several threads use a read transaction one after the other, not at once: hence the lock. Ranges are read in
-slices, each with a cursor of its own under one lock, so that no thread waits long.
+slices, each with a cursor of its own under one lock, so that no thread waits long. For single records, where a lock
+costs as much as a quarter of the read, each of the first threads gets a transaction of its own at the same state.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from threading import get_ident
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from zlib import crc32
 
 from sessiondb.backend import Position
@@ -32,18 +34,21 @@ from .lmdb_format import (
     table_database,
     table_name,
 )
-
 from .lmdb_pages import entries_of
 
 if TYPE_CHECKING:
     import lmdb
 
-__all__ = ["Entry", "OpenTable", "Snapshot", "read_state", "read_tables"]
+__all__ = ["Counted", "Entry", "OpenTable", "Snapshot", "read_state", "read_tables", "take"]
 
 SLICE_BYTES = 256 << 10
 """A slice ends behind so many bytes of values."""
 COUNT_KEYS = 256
+OWN_TRANSACTIONS_MAX = 16
+"""For one view. LMDB has room for `READERS_MAX` transactions in all; threads beyond this number wait for each other."""
 
+Get = Callable[[bytes, None, "lmdb._Database"], bytes | None]
+"""Key, what absence gives, database: the driver's `Transaction.get` with its arguments in order."""
 Entry = tuple[bytes, bytes]
 """An index entry: index key and record key."""
 
@@ -57,7 +62,7 @@ class OpenTable(NamedTuple):
     record: TableRecord
 
 
-def read_state(get: Callable[..., Any], directory: lmdb._Database, path: str) -> State:
+def read_state(get: Get, directory: lmdb._Database, path: str) -> State:
     """The store's state as a transaction's `get` shows it.
 
     Raises:
@@ -89,6 +94,31 @@ def read_tables(transaction: lmdb.Transaction[bytes], directory: lmdb._Database,
     return tables
 
 
+def take(
+    cursor: lmdb.Cursor[bytes], low: bytes, high: bytes | None, *, reverse: bool = False, size: int
+) -> list[tuple[bytes, bytes]]:
+    """Up to `size` of the entries with ``low <= key < high``, from the beginning or backwards from the end."""
+    pairs = []
+    room = SLICE_BYTES
+    if not (_to_last_below(cursor, high) if reverse else cursor.set_range(low) if low else cursor.first()):
+        return []
+    for pair in islice(cursor.iterprev() if reverse else cursor.iternext(), size):
+        if pair[0] < low if reverse else high is not None and pair[0] >= high:
+            break
+        pairs.append(pair)
+        room -= len(pair[1])
+        if room < 0:
+            break
+    return pairs
+
+
+class Counted(NamedTuple):
+    """A number of entries, and the index key to go on with; ``None``: these are all."""
+
+    total: int
+    next: bytes | None
+
+
 class Snapshot:
     """A read transaction; it ends with `close`, or when nobody refers to it any more."""
 
@@ -102,7 +132,10 @@ class Snapshot:
         self._errors = environment.errors
         self._lock = threading.Lock()
         self._transaction: lmdb.Transaction[bytes] | None = None
-        self._get: Callable[..., bytes | None] = _closed
+        self._own: list[lmdb.Transaction[bytes]] = []
+        self._gets: dict[int, Get] = {}
+        """Thread to the `get` that it may call without a lock, or that takes it."""
+        self._reason = "the view was never opened"
         self._released = True
         environment.must_be_usable()
         environment.retain()
@@ -121,6 +154,7 @@ class Snapshot:
         while True:
             self._transaction = environment.env.begin()
             self.position = read_state(self._transaction.get, handles[DIRECTORY], self.path).position
+            self._id = self._transaction.id()
             records = read_tables(self._transaction, handles[DIRECTORY], self.path)
             if all(name in handles for name in _databases(records)):
                 break
@@ -136,16 +170,16 @@ class Snapshot:
             )
             for name, record in records.items()
         }
-        self._get = self._transaction.get
 
     def close(self) -> None:
         """End the transaction; a second call does nothing."""
         with self._lock:
-            transaction, self._transaction = self._transaction, None
+            transactions = [*self._own, self._transaction]
+            self.forget(f"a view of {self.path} was used after its end")
             if not self.environment.is_gone():
-                self.forget(f"a view of {self.path} was used after its end")
-                if transaction is not None:
-                    transaction.abort()
+                for transaction in transactions:
+                    if transaction is not None:
+                        transaction.abort()
         if not self._released:
             self._released = True
             self.environment.release()
@@ -156,13 +190,32 @@ class Snapshot:
 
     def forget(self, reason: str) -> None:
         """From now on every read raises `ClosedError`; LMDB is not called."""
-
-        def refuse(*_: object) -> NoReturn:
-            raise ClosedError(reason)
-
-        self._get = refuse
+        self._reason = reason
         self._transaction = None
+        self._own = []
+        self._gets = {}
         self._lock = threading.Lock()  # in a forked child the old one may be held by a thread that is not there
+
+    # ---- one record
+
+    def own_get(self) -> Get:
+        """The way of this thread to single records, found once."""
+        self._usable()
+        get: Get = self._get_in_turn
+        if len(self._own) < OWN_TRANSACTIONS_MAX:
+            with suppress(self._errors):  # all of LMDB's places for readers are taken
+                own = self.environment.env.begin()
+                if own.id() == self._id:
+                    self._own.append(own)
+                    get = own.get
+                else:
+                    own.abort()  # the store has moved on
+        self._gets[get_ident()] = get
+        return get
+
+    def _get_in_turn(self, key: bytes, default: None, database: lmdb._Database) -> bytes | None:
+        with self._lock:
+            return self._usable().get(key, default, database)
 
     # ---- records
 
@@ -170,19 +223,8 @@ class Snapshot:
         self, database: lmdb._Database, low: bytes, high: bytes | None, *, reverse: bool, size: int
     ) -> list[tuple[bytes, bytes]]:
         """Up to `size` of the entries with ``low <= key < high``, from the beginning or backwards from the end."""
-        pairs = []
-        room = SLICE_BYTES
         with self._cursor(database) as cursor:
-            if not (_to_last_below(cursor, high) if reverse else cursor.set_range(low) if low else cursor.first()):
-                return []
-            for pair in islice(cursor.iterprev() if reverse else cursor.iternext(), size):
-                if pair[0] < low if reverse else high is not None and pair[0] >= high:
-                    break
-                pairs.append(pair)
-                room -= len(pair[1])
-                if room < 0:
-                    break
-        return pairs
+            return take(cursor, low, high, reverse=reverse, size=size)
 
     def fetch(self, table: str, names: Sequence[bytes]) -> dict[bytes, bytes]:
         """The images of those of the keys that are present."""
@@ -269,23 +311,17 @@ class Snapshot:
                 there = cursor.set_key(key) and cursor.prev_nodup()
         return entries
 
-    def count_entries(self, index: lmdb._Database, low: bytes, high: bytes) -> int:
-        """How many entries have ``low <= index key < high``."""
+    def count_slice(self, index: lmdb._Database, low: bytes, high: bytes) -> Counted:
+        """How many entries have ``low <= index key < high``, up to some number of index keys."""
         total = 0
-        at: bytes | None = low
-        while at is not None:
-            with self._cursor(index) as cursor:
-                there = cursor.set_range(at)
-                at = None
-                for number in range(COUNT_KEYS + 1):
-                    if not there or cursor.key() >= high:
-                        break
-                    if number == COUNT_KEYS:
-                        at = cursor.key()
-                        break
-                    total += cursor.count()
-                    there = cursor.next_nodup()
-        return total
+        with self._cursor(index) as cursor:
+            there = cursor.set_range(low)
+            for _ in range(COUNT_KEYS):
+                if not there or cursor.key() >= high:
+                    return Counted(total, None)
+                total += cursor.count()
+                there = cursor.next_nodup()
+            return Counted(total, cursor.key() if there else None)
 
     # ---- inside
 
@@ -303,13 +339,8 @@ class Snapshot:
 
     def _usable(self) -> lmdb.Transaction[bytes]:
         if self._transaction is None:
-            self._get()  # says why not
-            raise AssertionError("unreachable")
+            raise ClosedError(self._reason)
         return self._transaction
-
-
-def _closed(*_: object) -> NoReturn:
-    raise ClosedError("the view was never opened")
 
 
 def _databases(records: dict[str, TableRecord]) -> Iterator[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from threading import get_ident
 from zlib import crc32
 
 from sessiondb.backend import BackendView, Found, TableKind
@@ -34,8 +35,7 @@ class LmdbView(Snapshot, BackendView):
             return None
         name = key.encode()
         try:
-            with self._lock:
-                value = self._get(name, None, found.records)
+            value = (self._gets.get(get_ident()) or self.own_get())(name, None, found.records)
         except self._errors as error:
             raise failure(error, f"read key {key!r} of table {table!r}", self.path) from error
         if value is None:
@@ -88,15 +88,13 @@ class LmdbView(Snapshot, BackendView):
         self, table: str, where: Sequence[Condition], order: Sequence[Order] = (), limit: int | None = None
     ) -> Found:
         """Through the best index there is; every row satisfies all conditions."""
-        found = self.open_tables.get(table)
-        if found is None:
+        if table not in self.open_tables:
             return Found(iter(()), exact=True, ordered=True)
-        return lmdb_find.find(self, table, found.indexes, where, order, limit)
+        return lmdb_find.find(self, table, where, order, limit)
 
     def count_found(self, table: str, where: Sequence[Condition]) -> int | None:
         """From an index alone, where one can tell."""
-        found = self.open_tables.get(table)
-        return 0 if found is None else lmdb_find.count(self, table, found.indexes, where)
+        return lmdb_find.count(self, table, where) if table in self.open_tables else 0
 
     def indexes(self, table: str) -> frozenset[str]:
         """The fields that have an index."""

@@ -26,6 +26,7 @@ SLICE_RECORDS = 1_000
 """Records copied or changed between two calls of `pace`: about 100 us."""
 FEW = 8
 """An index is worth its while when it leaves one record in so many."""
+SLICE_S = 0.001
 PAUSE_S = 0.00005
 
 Row = tuple[str, bytes]
@@ -87,7 +88,7 @@ class ResidentTable:
             with self._building:  # one of those who wait for it is enough
                 made = self._indexes[field]
                 if made is None:
-                    made = self._indexes[field] = ResidentIndex.build(field, self.records, _breathe)
+                    made = self._indexes[field] = ResidentIndex.build(field, self.records, _breather())
         return made
 
     def lookup(self, where: Sequence[Condition]) -> _Lookup | None:
@@ -168,7 +169,7 @@ class ResidentView(BackendView):
             if ordered is not None:
                 return Found(islice(ordered, limit), exact=True, ordered=True)
         keys, left = _keys_and_rest(found, where, lookup, in_order=not order)
-        rows = _matching(found, keys, left)
+        rows = _rows(found, keys, left)
         return Found(rows if order else islice(rows, limit), exact=True, ordered=not order)
 
     def count_found(self, table: str, where: Sequence[Condition]) -> int | None:
@@ -180,7 +181,7 @@ class ResidentView(BackendView):
         if lookup is None:
             return None
         keys = lookup.by.candidates(lookup.test) or ()
-        return sum(1 for _ in _matching(found, keys, lookup.others)) if lookup.others else len(keys)
+        return sum(1 for _ in _rows(found, keys, lookup.others)) if lookup.others else len(keys)
 
     def index_problems(self) -> list[str]:
         """Indexes that say anything else than the records do, a sentence each; only those that are made."""
@@ -188,14 +189,18 @@ class ResidentView(BackendView):
             f"the index on field {field!r} of table {name!r} does not agree with the records; open the store again"
             for name, table in self.state.items()
             for field, index in table.indexes.items()
-            if index is not None and index.differs(table.records, _breathe)
+            if index is not None and index.differs(table.records, _breather())
         ]
 
 
-def _matching(table: ResidentTable, keys: Iterable[str], where: Sequence[Condition]) -> Iterator[Row]:
+def _rows(table: ResidentTable, keys: Iterable[str], where: Sequence[Condition]) -> Iterator[Row]:
+    """Those of the records that satisfy the conditions."""
     records = table.records
+    rows = ((key, records[key]) for key in keys)
+    if not where:
+        return rows
     matches = Predicate(where).matches
-    return ((key, image) for key in keys if matches(image := records[key]))
+    return (row for row in rows if matches(row[1]))
 
 
 def _keys_and_rest(
@@ -220,7 +225,13 @@ def _by_index(table: ResidentTable, where: Sequence[Condition], order: Sequence[
     if groups is None:
         return None
     key_of = sort_key(order[1:])
-    return (row for keys in groups for row in sorted(_matching(table, keys, where), key=key_of))
+    records = table.records
+    matches = Predicate(where).matches
+
+    def rows(keys: Iterable[str]) -> list[Row]:
+        return sorted(((key, records[key]) for key in keys if matches(records[key])), key=key_of)
+
+    return (row for keys in groups for row in rows(keys))
 
 
 def fold(state: dict[str, ResidentTable], changes: Changes, pace: Pace) -> dict[str, ResidentTable]:
@@ -290,6 +301,14 @@ def _keys(before: ResidentTable, records: dict[str, bytes], images: dict[str, by
     return sorted(keys + sorted(added)) if added else keys
 
 
-def _breathe() -> None:
-    """Let other threads run while a reader makes an index."""
-    time.sleep(PAUSE_S)
+def _breather() -> Pace:
+    """Lets other threads run each millisecond while a reader makes an index."""
+    began = time.perf_counter()
+
+    def breathe() -> None:
+        nonlocal began
+        if time.perf_counter() - began > SLICE_S:
+            time.sleep(PAUSE_S)
+            began = time.perf_counter()
+
+    return breathe

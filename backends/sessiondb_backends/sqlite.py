@@ -22,11 +22,12 @@ from sessiondb.files import Files
 
 from .sqlite_apply import ChangeWriter
 from .sqlite_check import problems
-from .sqlite_connection import WRITER, Place, abandon, connect, disconnect, translated
+from .sqlite_connection import LIVE, WRITER, Place, abandon, checkpoint, connect, disconnect, translated
 from .sqlite_file import create as create_file
-from .sqlite_file import is_store, make_durable, must_be_known, place_of
+from .sqlite_file import is_store, make_durable, must_be_known, still_place
+from .sqlite_reader import Reader, read_meta, read_tables
 from .sqlite_schema import SET_POSITION, Meta, encode_meta
-from .sqlite_view import Reader, SqliteView, read_meta, read_tables
+from .sqlite_view import SqliteView
 
 __all__ = ["SqliteBackend"]
 
@@ -39,25 +40,16 @@ class SqliteBackend(Backend):
     scheme = "sqlite"
     cached = True
 
-    def __init__(self, files: Files, place: Place, *, read_only: bool):
+    def __init__(self, files: Files, place: Place, identity: Identity, writer: sqlite3.Connection | None):
         self._files = files
         self._place = place
+        self._identity = identity
+        self._writer = writer
         self._writing = threading.RLock()
+        self._noting = threading.Lock()
         self._views: weakref.WeakSet[SqliteView] = weakref.WeakSet()
-        self._writer: sqlite3.Connection | None = None
-        if not read_only:
-            with translated("open the store", place.path):
-                self._writer = connect(place._replace(mode=WRITER))
-        try:
-            self._identity = self._look().identity
-            if self._writer is not None:
-                with translated("open the store", place.path):
-                    must_be_known(self._writer.execute("PRAGMA user_version").fetchone()[0], place.path)
-                    self._empty_log(self._writer)
-            must_be_known(self._identity.format_version, place.path)
-        except BaseException:
-            self.close()
-            raise
+        self._still: Reader | None = None
+        """The only reader of a store that was opened read-only."""
 
     @classmethod
     def log_folder(cls, path: str) -> str:
@@ -87,11 +79,32 @@ class SqliteBackend(Backend):
         with translated("open the store", path):
             if not read_only:
                 make_durable(files, path)
-            return cls(files, place_of(files, path, read_only=read_only), read_only=read_only)
+            still = Reader(still_place(files, path))
+            try:
+                return cls._open(files, still, read_only=read_only)
+            except BaseException:
+                still.end()
+                raise
 
-    def _look(self) -> Meta:
-        """The stored meta row, through a new read transaction."""
-        return Reader(self._place).meta
+    @classmethod
+    def _open(cls, files: Files, still: Reader, *, read_only: bool) -> SqliteBackend:
+        """Look at the store before SQLite may write to it."""
+        identity = still.meta.identity
+        must_be_known(identity.format_version, still.path)
+        still.tables()
+        if read_only:
+            backend = cls(files, still.place, identity, None)
+            backend._still = still
+            return backend
+        still.end(close=True)
+        place = still.place._replace(mode=LIVE)
+        writer = connect(place._replace(mode=WRITER))
+        try:
+            checkpoint(writer, "TRUNCATE")
+        except BaseException:
+            disconnect(writer)
+            raise
+        return cls(files, place, identity, writer)
 
     def identity(self) -> Identity:
         """As stored when the backend was opened."""
@@ -104,9 +117,13 @@ class SqliteBackend(Backend):
             CorruptionError: another file was put in the place of this store's.
         """
         self._must_be_in_place()
-        meta = self._look()
+        meta = self._reader().meta
         self._must_be_ours(meta)
         return meta.position
+
+    def _reader(self) -> Reader:
+        """A new read transaction; the same one for ever where nobody writes."""
+        return self._still or Reader(self._place)
 
     def _must_be_in_place(self) -> None:
         info = self._files.stat(self._place.path)
@@ -119,15 +136,14 @@ class SqliteBackend(Backend):
 
     def read(self) -> SqliteView:
         """A view of the state as stored now."""
-        view = SqliteView(self._place)
-        with self._writing:
+        view = SqliteView(self._reader())
+        with self._noting:
             self._views.add(view)
         return view
 
     # ---- writing
 
-    @property
-    def _connection(self) -> sqlite3.Connection:
+    def _must_write(self) -> sqlite3.Connection:
         if self._writer is None:
             raise BackendError(f"{self._place.path} is closed or was opened read-only; next: open it for writing")
         return self._writer
@@ -136,20 +152,20 @@ class SqliteBackend(Backend):
         """Make the changes in one transaction, which SQLite syncs before COMMIT returns."""
         path = self._place.path
         with self._writing, translated("write the store", path):
-            connection = self._connection
+            writer = self._must_write()
             self._must_be_in_place()
-            connection.execute("BEGIN IMMEDIATE")
+            writer.execute("BEGIN IMMEDIATE")
             try:
-                stored = read_meta(connection, path)
+                stored = read_meta(writer, path)
                 self._must_be_ours(stored)
                 if stored.position not in (expected, position):
                     raise FencedError(f"{path} is at {stored.position}, not at {expected}: somebody else wrote it")
-                ChangeWriter(connection, read_tables(connection, path), pace).write(changes)
-                connection.execute(SET_POSITION, encode_meta(Meta(self._identity, position)))
-                connection.execute("COMMIT")
+                ChangeWriter(writer, read_tables(writer, path), pace).write(changes)
+                writer.execute(SET_POSITION, encode_meta(Meta(self._identity, position)))
+                writer.execute("COMMIT")
             except BaseException:
-                if connection.in_transaction:  # SQLite has rolled back by itself after some errors
-                    connection.execute("ROLLBACK")
+                if writer.in_transaction:  # SQLite has rolled back by itself after some errors
+                    writer.execute("ROLLBACK")
                 raise
 
     def settle(self) -> None:
@@ -159,24 +175,22 @@ class SqliteBackend(Backend):
         would grow for ever. So views of the newest state go on in a new read transaction, which needs no log.
         """
         with self._writing, translated("empty SQLite's log of the store", self._place.path):
-            connection = self._connection
-            if not _checkpoint(connection, "PASSIVE"):
+            writer = self._must_write()
+            if not checkpoint(writer, "PASSIVE"):
                 return  # a view of an older state needs the log
-            newest = read_meta(connection, self._place.path).position
-            for view in list(self._views):
-                if view.position == newest:
-                    view.renew()
-            _checkpoint(connection, "TRUNCATE")
-
-    def _empty_log(self, connection: sqlite3.Connection) -> None:
-        _checkpoint(connection, "TRUNCATE")
+            newest = read_meta(writer, self._place.path).position
+            with self._noting:
+                views = [view for view in self._views if view.position == newest]
+            for view in views:
+                view.renew(Reader(self._place))
+            checkpoint(writer, "TRUNCATE")
 
     # ---- the rest
 
     def check(self) -> list[str]:
         """Everything that can be read is read, by a connection of its own."""
         try:
-            return problems(self._place, self._identity)
+            return problems(self._still or Reader(self._place), self._identity)
         except SessionDBError as error:
             return [str(error)]
 
@@ -187,35 +201,27 @@ class SqliteBackend(Backend):
             return sum(info.size for name in (path, f"{path}-wal") if (info := self._files.stat(name)) is not None)
 
     def close(self) -> None:
-        """Empty SQLite's log and close the write connection: without views there is one file then."""
+        """Empty SQLite's log and close the write connection: without views there is one file then.
+
+        Views of a store that was opened read-only end here: from now on somebody may write the file, and they read
+        it without locks.
+        """
+        if self._still is not None:
+            self._still.end()
         with self._writing:
-            connection, self._writer = self._writer, None
-            if connection is None:
+            writer, self._writer = self._writer, None
+            if writer is None:
                 return
             try:
-                _checkpoint(connection, "TRUNCATE")
+                checkpoint(writer, "TRUNCATE")
             except sqlite3.Error as error:
                 # Nothing is lost: the log is durable, and the next open empties it.
                 logger.warning("%s: SQLite's log was not emptied at close: %s", self._place.path, error)
             finally:
-                disconnect(connection)
+                disconnect(writer)
 
     def abandon(self) -> None:
-        """In a forked child: SQLite is not called again for this file; the connections stay open, unused."""
+        """In a forked child: SQLite is not called again for this file; its connections stay open, unused."""
         abandon(self._place.identity)
         self._writing = threading.RLock()
-        self._writer = None
-
-
-def _checkpoint(connection: sqlite3.Connection, mode: str) -> bool:
-    """Run a checkpoint without waiting for readers; returns whether all of the log is in the database file."""
-    connection.execute("PRAGMA busy_timeout = 0")
-    try:
-        busy, pages, moved = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-            raise
-        return False
-    finally:
-        connection.execute("PRAGMA busy_timeout = 5000")
-    return not busy and bool(pages == moved)
+        self._writer = self._still = None

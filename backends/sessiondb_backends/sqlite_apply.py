@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import sqlite3
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from zlib import crc32
 
 import msgspec
@@ -150,24 +151,21 @@ class _Images:
         return len(rows) - updated
 
     def _slices(self, images: dict[str, bytes | None]) -> Iterator[list[str]]:
-        piece: list[str] = []
-        size = 0
-        for key in self._in_order(list(images)):
-            piece.append(key)
-            size += len(images[key] or b"")
-            if len(piece) == SLICE_RECORDS or size >= SLICE_BYTES:
-                yield piece
-                piece, size = [], 0
-        if piece:
+        """All keys in order, so many at a time as are written in one go."""
+        keys = self._in_order(list(images))
+        size = 1
+        while piece := list(islice(keys, size)):
             yield piece
+            length = 1 + sum(len(images[key] or b"") for key in piece)
+            size = max(1, min(SLICE_RECORDS, len(piece) * SLICE_BYTES // length))
 
-    def _in_order(self, keys: list[str]) -> Iterable[str]:
+    def _in_order(self, keys: list[str]) -> Iterator[str]:
         """Sorted in pieces and merged on the way: sorting all at once stops every thread for long."""
         pieces = []
         for start in range(0, len(keys), SORT_RECORDS):
             pieces.append(sorted(keys[start : start + SORT_RECORDS]))
             self._pace()
-        return heapq.merge(*pieces)
+        return iter(heapq.merge(*pieces))
 
 
 class _Fields:

@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from sessiondb.backend import Identity
 from sessiondb.errors import SessionDBError
 
-from .sqlite_connection import Place
+from .sqlite_reader import Reader
 from .sqlite_schema import TableRow, index_ddl, index_name, path_of, physical_name, record_crc
-from .sqlite_view import SqliteView
 
 __all__ = ["problems"]
 
 MESSAGES_MAX = 20
 
 
-def problems(place: Place, identity: Identity) -> list[str]:
+def problems(reader: Reader, identity: Identity) -> list[str]:
     """What is wrong with the store, a sentence each."""
-    view = SqliteView(place)
-    found = [] if view.identity == identity else [f"{place.path} holds another store now"]
-    found += _integrity(view)
-    for row in view.catalog.values():
+    found = [] if reader.meta.identity == identity else [f"{reader.path} holds another store now"]
+    found += _integrity(reader)
+    rows = reader.tables().values()
+    found += _strangers(reader, [physical_name(row) for row in rows])
+    for row in rows:
         try:
-            found += [*_records(view, row), *_indexes(view, row)]
+            found += [*_records(reader, row), *_indexes(reader, row)]
         except SessionDBError as error:
             found.append(str(error))
     return found
 
 
-def _integrity(view: SqliteView) -> list[str]:
-    """What SQLite says of its B-trees; this also compares every index with its table."""
-    reader = view.reader
+def _integrity(reader: Reader) -> list[str]:
+    """What SQLite says of its B-trees; it compares every index with its table, too."""
     reader.fetch("PRAGMA cell_size_check = ON")
     try:
         rows = [text for (text,) in reader.fetch(f"PRAGMA integrity_check({MESSAGES_MAX})")]
@@ -40,15 +40,20 @@ def _integrity(view: SqliteView) -> list[str]:
     return [] if rows == ["ok"] else [f"{reader.path}: SQLite's integrity check: {text}" for text in rows]
 
 
-def _records(view: SqliteView, row: TableRow) -> Iterator[str]:
-    path, table = view.reader.path, physical_name(row)
+def _strangers(reader: Reader, known: list[str]) -> list[str]:
+    names = reader.fetch("SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'sessiondb_[0-9]*'")
+    return [f"{reader.path}: the SQL table {name} belongs to no table" for (name,) in names if name not in known]
+
+
+def _records(reader: Reader, row: TableRow) -> Iterator[str]:
+    path, table = reader.path, physical_name(row)
     kind = "text" if row.kind == "json" else "blob"
     count = wrong = 0
     last = b""
-    cursor = view.reader.connection.execute(
-        f"SELECT CAST(key AS BLOB), typeof(key), CAST(record AS BLOB), typeof(record), crc FROM {table} ORDER BY key"
+    rows = reader.stream(
+        f"SELECT CAST(key AS BLOB), CAST(record AS BLOB), typeof(key), typeof(record), crc FROM {table} ORDER BY key"
     )
-    for key, key_type, image, image_type, crc in cursor:
+    for key, image, key_type, image_type, crc in chain.from_iterable(rows):
         count += 1
         problem = ""
         if key_type != "text" or image_type != kind:
@@ -68,8 +73,7 @@ def _records(view: SqliteView, row: TableRow) -> Iterator[str]:
         yield f"{path}: table {row.name!r} has {count} records, {row.records} are on record"
 
 
-def _indexes(view: SqliteView, row: TableRow) -> Iterator[str]:
-    reader = view.reader
+def _indexes(reader: Reader, row: TableRow) -> Iterator[str]:
     name = physical_name(row)
     ddl = dict(reader.fetch("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = ?", (name,)))
     for field, number in row.indexes.items():

@@ -4,7 +4,7 @@ Two rules of SQLite's shape this file:
 
 * Its locks are POSIX locks: *any* close of a descriptor of the database file drops all locks that this process
   has on it. So this process never opens the file by itself while SQLite has it open here; `peeking` sees to it.
-* A connection must not cross a fork. The child keeps the parent's connections untouched, for ever.
+* A connection must not cross a fork. The child keeps the parent's connections untouched, for ever: `keep_for_ever`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,28 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 from urllib.parse import quote
 
 from sessiondb.errors import BackendError, CorruptionError, SessionDBError
 
-__all__ = ["LIVE", "STILL", "STILL_WITH_LOG", "WRITER", "Place", "abandon", "connect", "disconnect", "failure",
-           "is_open", "peeking", "translated"]  # fmt: skip
+__all__ = [
+    "LIVE",
+    "STILL",
+    "STILL_WITH_LOG",
+    "WRITER",
+    "Place",
+    "abandon",
+    "checkpoint",
+    "connect",
+    "disconnect",
+    "failure",
+    "is_open",
+    "keep_for_ever",
+    "peeking",
+    "translated",
+]
 
 BUSY_S = 5.0
 """How long to wait for other programs; processes of sessiondb keep each other out by locks of their own."""
@@ -44,10 +58,10 @@ class Place(NamedTuple):
     mode: str
 
 
-_connections: dict[int, tuple[tuple[int, int], sqlite3.Connection]] = {}
+_connections: dict[int, tuple[Place, sqlite3.Connection]] = {}
 """Every open connection of this process, by its `id`. Only atomic operations: destructors come here too."""
 _opening = threading.RLock()
-_abandoned: list[sqlite3.Connection] = []
+_kept: list[sqlite3.Connection] = []
 
 
 def connect(place: Place) -> sqlite3.Connection:
@@ -60,7 +74,7 @@ def connect(place: Place) -> sqlite3.Connection:
     uri = f"file://{quote(os.fsencode(place.path))}?{place.mode}"
     with _opening:
         connection = sqlite3.connect(uri, BUSY_S, isolation_level=None, check_same_thread=False, uri=True)
-        _connections[id(connection)] = (place.identity, connection)
+        _connections[id(connection)] = (place, connection)
     try:
         _prepare(connection, place)
     except BaseException:
@@ -94,16 +108,46 @@ def _set(connection: sqlite3.Connection, place: Place, pragma: str, value: str, 
         )
 
 
+def checkpoint(connection: sqlite3.Connection, mode: str) -> bool:
+    """Move SQLite's log into the database file, without waiting for readers; returns whether all of it is there."""
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        busy, pages, moved = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
+    return not busy and bool(pages == moved)
+
+
 def disconnect(connection: sqlite3.Connection) -> None:
     """Close a connection; nothing when it is closed, or belongs to the process this one was forked from."""
-    if id(connection) in _connections:
-        connection.close()
-        _connections.pop(id(connection), None)
+    place, _ = _connections.get(id(connection), (None, None))
+    if place is None:
+        return
+    if place.mode in (STILL, STILL_WITH_LOG) and is_open(place.identity, besides=connection):
+        keep_for_ever(connection)  # it goes without locks, so its close would drop those of the others
+        return
+    connection.close()
+    _connections.pop(id(connection), None)
 
 
-def is_open(identity: tuple[int, int]) -> bool:
+def keep_for_ever(connection: sqlite3.Connection) -> None:
+    """Take a connection out of use without closing it, not even when the interpreter ends."""
+    if _connections.pop(id(connection), None) is None:
+        return
+    _kept.append(connection)
+    with suppress(ImportError):  # an interpreter without it closes the connection when it ends
+        import ctypes  # 5 ms that few processes need
+
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+def is_open(identity: tuple[int, int], *, besides: sqlite3.Connection | None = None) -> bool:
     """Whether SQLite has the file with this (device, inode) open in this process."""
-    return any(known == identity for known, _ in list(_connections.values()))
+    return any(place.identity == identity and other is not besides for place, other in list(_connections.values()))
 
 
 @contextmanager
@@ -115,10 +159,9 @@ def peeking(identity: tuple[int, int]) -> Iterator[bool]:
 
 def abandon(identity: tuple[int, int] | None = None) -> None:
     """In a forked child: never touch the parent's connections (of one file, or all) again, nor close them."""
-    for number, (known, connection) in list(_connections.items()):
-        if identity in (None, known):
-            _abandoned.append(connection)
-            del _connections[number]
+    for place, connection in list(_connections.values()):
+        if identity in (None, place.identity):
+            keep_for_ever(connection)
 
 
 def _after_fork_in_child() -> None:

@@ -26,7 +26,7 @@ from .sqlite_schema import (
     encode_meta,
 )
 
-__all__ = ["create", "is_store", "make_durable", "place_of"]
+__all__ = ["create", "is_store", "make_durable", "must_be_known", "still_place"]
 
 LOGS = ("-wal", "-journal")
 """What SQLite keeps beside the file, and needs."""
@@ -51,14 +51,19 @@ def is_store(files: Files, path: str) -> bool:
             if not info.is_folder and _has_our_header(files, path):
                 return True
             kind = content_kind(files, path)
+        if kind in ("an unknown file", "a SQLite database") and files.stat(f"{path}.wal") is not None:
+            raise CorruptionError("the header of the database file is damaged", path=path, offset=0)
+    raise _foreign(kind, path)
+
+
+def _foreign(kind: str, path: str) -> WrongBackendError:
+    step = "choose the right location or backend"
     if kind == "an empty file":
         step = "if nothing was in it, remove it and open again; else restore it"
     elif kind == "a SQLite database":
         kind = "a SQLite database of another program"
         step = "choose another location"
-    else:
-        step = "choose the right location or backend"
-    raise WrongBackendError(
+    return WrongBackendError(
         f"expected a sessiondb SQLite database, found {kind} at {path}; it is untouched; next: {step}"
     )
 
@@ -89,7 +94,10 @@ def must_be_known(version: int, path: str) -> None:
 
     Raises:
         UnsupportedFormatError: a later version wrote it.
+        CorruptionError: nobody wrote it.
     """
+    if version < 1:
+        raise CorruptionError(f"the database file says that its format version is {version}", path=path, offset=60)
     if version > FORMAT_VERSION:
         raise UnsupportedFormatError(
             f"{path} is of format version {version}, this sessiondb reads version {FORMAT_VERSION}: upgrade sessiondb"
@@ -119,20 +127,23 @@ def _sync(file: File) -> None:
         file.close()
 
 
-def place_of(files: Files, path: str, *, read_only: bool) -> Place:
-    """How readers open the file; with `read_only` in a way that changes nothing, as nobody writes meanwhile."""
+def still_place(files: Files, path: str) -> Place:
+    """How to read the file without changing anything, while nobody writes it.
+
+    Where this process has it open for writing, as only tests do, it is read beside that.
+    """
     info = files.stat(path)
     if info is None:
         raise BackendError(f"the database file {path} is missing")
-    mode = LIVE
-    if read_only and not is_open(info.identity):
-        sizes = {suffix: beside.size for suffix in LOGS if (beside := files.stat(path + suffix)) is not None}
-        if sizes.get("-journal"):
-            raise BackendError(
-                f"another program left an unfinished change in {path}-journal; next: open the store for writing once"
-            )
-        mode = STILL_WITH_LOG if sizes.get("-wal") else STILL
-    return Place(path, info.identity, mode)
+    if is_open(info.identity):
+        return Place(path, info.identity, LIVE)
+    sizes = {suffix: beside.size for suffix in LOGS if (beside := files.stat(path + suffix)) is not None}
+    if sizes.get("-journal"):
+        raise CorruptionError(
+            "another program left an unfinished change of the database file", path=f"{path}-journal",
+            advice="open the file once with the sqlite3 command, which undoes that change, then check the store",
+        )  # fmt: skip
+    return Place(path, info.identity, STILL_WITH_LOG if sizes.get("-wal") else STILL)
 
 
 def create(files: Files, path: str) -> None:

@@ -3,95 +3,34 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 from zlib import crc32
 
 from sessiondb.backend import BackendView, Found, TableKind
-from sessiondb.errors import BackendError, CorruptionError
+from sessiondb.errors import BackendError
 from sessiondb.query import Condition, Order, Predicate
 
-from .sqlite_connection import Place, connect, disconnect, failure, translated
+from .sqlite_connection import failure
 from .sqlite_query import ALWAYS, filter_of, order_sql, whole_numbers
-from .sqlite_schema import READ_META, READ_TABLES, Meta, TableRow, decode_meta, decode_table, physical_name
+from .sqlite_reader import ROW, Reader, damaged
+from .sqlite_schema import TableRow, physical_name
 
-__all__ = ["Reader", "SqliteView", "read_meta", "read_tables"]
+__all__ = ["SqliteView"]
 
 MANY_KEYS = 256
 """Keys asked for in one statement."""
-CHUNK_ROWS = 16
-CHUNK_BYTES = 128 << 10
-"""Rows of a scan are fetched in chunks of about so many bytes, at first of so many rows."""
-
-ROW = "key, CAST(record AS BLOB), crc"
-
-
-def read_meta(connection: sqlite3.Connection, path: str) -> Meta:
-    """The row of ``sessiondb_meta``.
-
-    Raises:
-        CorruptionError: it is missing or damaged.
-    """
-    row = connection.execute(READ_META).fetchone()
-    meta = None if row is None else decode_meta(row)
-    if meta is None:
-        raise CorruptionError("the store's row in sessiondb_meta is missing or damaged", path=path)
-    return meta
-
-
-def read_tables(connection: sqlite3.Connection, path: str) -> dict[str, TableRow]:
-    """The rows of ``sessiondb_tables`` by the tables' names.
-
-    Raises:
-        CorruptionError: one is damaged.
-    """
-    rows = [decode_table(columns) for columns in connection.execute(READ_TABLES)]
-    if None in rows:
-        raise CorruptionError(f"row {rows.index(None) + 1} of sessiondb_tables is damaged", path=path)
-    return {row.name: row for row in rows if row is not None}
-
-
-class Reader:
-    """A read transaction on a connection of its own, until it is garbage.
-
-    The lock is held while a statement runs: two threads must not meet in one prepared statement.
-    """
-
-    def __init__(self, place: Place):
-        self.path = place.path
-        self.lock = threading.RLock()  # a destructor that runs inside a read may read itself
-        with translated("read the store", place.path):
-            self.connection = connect(place)
-            try:
-                self.connection.execute("BEGIN")
-                self.meta = read_meta(self.connection, place.path)
-            except BaseException:
-                disconnect(self.connection)
-                raise
-
-    def fetch(self, sql: str, parameters: Iterable[Any] = ()) -> list[Any]:
-        """All rows of a statement."""
-        with translated("read the store", self.path), self.lock:
-            return self.connection.execute(sql, tuple(parameters)).fetchall()
-
-    def __del__(self) -> None:
-        connection = getattr(self, "connection", None)
-        if connection is not None:
-            disconnect(connection)
 
 
 class SqliteView(BackendView):
     """The store at one position."""
 
-    def __init__(self, place: Place):
-        reader = Reader(place)
-        with translated("read the store", place.path):
-            self.catalog = read_tables(reader.connection, place.path)
-        self._place = place
+    def __init__(self, reader: Reader):
         self._reader: Reader | None = reader
+        self._path = reader.path
         self.identity, self.position = reader.meta.identity, reader.meta.position
+        self.catalog = reader.tables()
         self._kinds: dict[str, TableKind] = {name: row.kind for name, row in self.catalog.items()}
         self._gets = {
             name: (f"SELECT CAST(record AS BLOB), crc FROM {physical_name(row)} WHERE key = ?", row.id)
@@ -107,12 +46,11 @@ class SqliteView(BackendView):
         """
         reader = self._reader
         if reader is None:
-            raise BackendError(f"this view of {self._place.path} was closed; next: take a new one")
+            raise BackendError(f"this view of {self._path} was closed; next: take a new one")
         return reader
 
-    def renew(self) -> None:
+    def renew(self, reader: Reader) -> None:
         """Go on in a new read transaction if that shows the same state; what reads now goes on in the old one."""
-        reader = Reader(self._place)
         if (reader.meta.identity, reader.meta.position) == (self.identity, self.position) and self._reader is not None:
             self._reader = reader
 
@@ -133,7 +71,7 @@ class SqliteView(BackendView):
         reader = self._reader or self.reader
         try:
             with reader.lock:
-                row = reader.connection.execute(sql, (key,)).fetchone()
+                row = reader.execute(sql, (key,)).fetchone()
             if row is None:
                 return None
             image: bytes = row[0]
@@ -156,7 +94,7 @@ class SqliteView(BackendView):
             room = 1 << (len(piece) - 1).bit_length()  # few different statements, so that they stay prepared
             marks = ", ".join("?" * room)
             sql = f"SELECT {ROW} FROM {physical_name(row)} WHERE key IN ({marks})"
-            found.update(self.rows(row, sql, piece + piece[:1] * (room - len(piece))))
+            found.update(self.reader.records(row, sql, piece + piece[:1] * (room - len(piece))))
         return found
 
     def scan(
@@ -171,30 +109,7 @@ class SqliteView(BackendView):
         where = f"WHERE {' AND '.join(terms)}" if terms else ""
         sql = f"SELECT {ROW} FROM {physical_name(row)} {where} ORDER BY key {'DESC' if reverse else 'ASC'}"
         given = [bound.encode("utf-8", "surrogatepass") for _, bound in bounds if bound is not None]
-        return self.rows(row, sql, given)
-
-    def rows(self, table: TableRow, sql: str, parameters: Iterable[Any] = ()) -> Iterator[tuple[str, bytes]]:
-        """Rows of key, image and checksum, checked, a chunk at a time."""
-        reader = self.reader
-        number = table.id
-        size = CHUNK_ROWS
-        try:
-            with reader.lock:
-                cursor = reader.connection.execute(sql, tuple(parameters))
-            while True:
-                with reader.lock:
-                    chunk = cursor.fetchmany(size)
-                if not chunk:
-                    return
-                length = 0
-                for key, image, crc in chunk:
-                    if crc32(image, crc32(key.encode(), number)) != crc:
-                        raise damaged(reader.path, table.name, key)
-                    length += len(image)
-                    yield key, image
-                size = max(1, min(size * 4, 1_000, size * CHUNK_BYTES // (length + 1)))
-        except sqlite3.Error as error:
-            raise failure(error, f"read table {table.name!r}", reader.path) from error
+        return self.reader.records(row, sql, given)
 
     def count(self, table: str) -> int:
         """The number of records, from the catalog."""
@@ -221,7 +136,7 @@ class SqliteView(BackendView):
             sql += f" ORDER BY {sorting}"
         matches = Predicate(where).matches if chosen.doubt else None
         if limit is None or sorting is None:
-            return Found(_passing(self.rows(row, sql, chosen.parameters), matches), True, sorting is not None)
+            return Found(_passing(self.reader.records(row, sql, chosen.parameters), matches), True, sorting is not None)
         return Found(self._first(row, sql, chosen.parameters, matches, limit), exact=True, ordered=True)
 
     def _are_whole(self, row: TableRow, values: list[str]) -> bool:
@@ -243,7 +158,7 @@ class SqliteView(BackendView):
         offset, size = 0, limit
         while limit > 0:
             got = 0
-            for pair in self.rows(row, f"{sql} LIMIT ? OFFSET ?", (*parameters, size, offset)):
+            for pair in self.reader.records(row, f"{sql} LIMIT ? OFFSET ?", (*parameters, size, offset)):
                 got += 1
                 if matches is None or matches(pair[1]):
                     limit -= 1
@@ -269,7 +184,7 @@ class SqliteView(BackendView):
         ((count,),) = self.reader.fetch(f"{sure} AND NOT ({chosen.doubt})", chosen.parameters)
         doubtful = f"SELECT {ROW} FROM {name} WHERE {chosen.sql} AND ({chosen.doubt})"
         matches = Predicate(where).matches
-        return int(count) + sum(1 for _ in _passing(self.rows(row, doubtful, chosen.parameters), matches))
+        return int(count) + sum(1 for _ in _passing(self.reader.records(row, doubtful, chosen.parameters), matches))
 
     def indexes(self, table: str) -> frozenset[str]:
         """The fields that have an index."""
@@ -279,14 +194,6 @@ class SqliteView(BackendView):
 
 def _passing(rows: Iterator[tuple[str, bytes]], matches: Callable[[bytes], bool] | None) -> Iterator[tuple[str, bytes]]:
     return rows if matches is None else (pair for pair in rows if matches(pair[1]))
-
-
-def damaged(path: str, table: str, key: str) -> CorruptionError:
-    """A record does not match its checksum."""
-    return CorruptionError(
-        f"the record {key!r} of table {table!r} does not match its checksum", path=path,
-        advice="copy the file and its -wal file aside, run `sessiondb check`, restore a backup",
-    )  # fmt: skip
 
 
 def _is_utf8(key: str) -> bool:

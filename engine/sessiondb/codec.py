@@ -149,7 +149,7 @@ class RecordCodec(Generic[T]):
             image = self._document(key, image)
         try:
             return self._decode(image)  # type: ignore[no-any-return]
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, LookupError) as error:  # a hook's KeyError is no missing record
             raise self._words.no_record(key, error) from error
 
     # ---- versions

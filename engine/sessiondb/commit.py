@@ -16,7 +16,7 @@ from .config import Limits, SyncLevel
 from .errors import ConflictError, StoreFailedError, TransactionTooLargeError, UsageError
 from .index_rules import IndexRules
 from .memtable import Memtable
-from .views import Triple, Views
+from .views import Triple, View, Views
 from .wal.format import PAYLOAD_BYTES_MAX
 from .wal.log import AppendLog
 from .wal.no_log import NoLog
@@ -99,10 +99,7 @@ class Committer:
         payload = encode_operations(operations)
         size = len(payload)
         if size > PAYLOAD_BYTES_MAX:
-            raise TransactionTooLargeError(
-                f"the transaction has {size} bytes, the limit is {PAYLOAD_BYTES_MAX}; nothing was written; "
-                "next: split it"
-            )
+            _check_size(size)
         views, log, limits, rules = self._views, self._log, self._limits, self._rules
         checked = rules.version
         if rules.tables:
@@ -134,6 +131,45 @@ class Committer:
         except StoreFailedError:
             self.roll_back_to_durable()  # only if the log was poisoned
             raise
+        return self._finish(active, lsn, level)
+
+    def commit_built(self, build: Callable[[View], Sequence[Operation]], sync: str | None = None) -> Position:
+        """Make what `build` computes one transaction; it runs under the append lock, so nobody comes in between.
+
+        For what others have made impossible too often by changing what was read: they wait while it is computed.
+        Errors are those of `commit`, without `ConflictError`.
+        """
+        level = self._sync if sync is None else sync
+        if level not in _LEVELS:
+            raise UsageError(f"sync is {level!r}; it must be one of {', '.join(_LEVELS)}")
+        views, log = self._views, self._log
+        self._make_room(0)
+        try:
+            with views.append_lock:
+                with views.pin_under_lock() as view:
+                    operations = build(view)
+                active, lsn = views.triple.active, views.visible_lsn
+                if operations:
+                    payload = encode_operations(operations)
+                    _check_size(len(payload))
+                    self._rules.check(operations)
+                    for operation in operations:
+                        self._check_kind(operation)
+                    self._in_flight = operations
+                    lsn = log.append(payload)
+                    active.apply(lsn, operations, views.newest_reader() if views.pins else -1)
+                    active.last_lsn = lsn
+                    active.bytes += len(payload)
+                    views.visible_lsn = lsn
+                    self.commits += 1
+        except StoreFailedError:
+            self.roll_back_to_durable()
+            raise
+        return self._finish(active, lsn, level)
+
+    def _finish(self, active: Memtable, lsn: int, level: str) -> Position:
+        """After the append: start a checkpoint if one is due, and wait as long as the level says."""
+        limits = self._limits
         if active.bytes >= limits.bytes_max or active.records >= limits.records_max:
             self._became_dirty(True)
         elif not active.first_us:
@@ -143,7 +179,7 @@ class Committer:
             self.wait_durable(lsn)
         elif level == "interval":
             self._sync_later()
-        return Position(log.epoch, lsn)
+        return Position(self._log.epoch, lsn)
 
     def wait_durable(self, lsn: int) -> None:
         """Return when the LSN is on disk; on a failed sync take what is not durable back out of the memtable."""
@@ -199,6 +235,13 @@ class Committer:
             views.visible_lsn = log.durable_lsn
 
 
+def _check_size(size: int) -> None:
+    if size > PAYLOAD_BYTES_MAX:
+        raise TransactionTooLargeError(
+            f"the transaction has {size} bytes, the limit is {PAYLOAD_BYTES_MAX}; nothing was written; next: split it"
+        )
+
+
 class RefusingCommitter:
     """Refuses: for tables of a database that is closed, or that is read-only."""
 
@@ -214,3 +257,7 @@ class RefusingCommitter:
         """Raise what `refuse` raises."""
         self._refuse()
         raise AssertionError("a closed committer was asked to commit")
+
+    def commit_built(self, build: Callable[[View], Sequence[Operation]], sync: str | None = None) -> Position:
+        """Raise what `refuse` raises."""
+        return self.commit((), sync)

@@ -277,7 +277,20 @@ def find(layers: Layers, plan: Plan, indexed: frozenset[str], limit: int | None,
         limit: at most so many rows.
         offset: after leaving out so many.
     """
-    end = None if limit is None else offset + limit
+    rows = _merged(layers, plan, indexed, None if limit is None else offset + limit)
+    return islice(rows if plan.order_complete else _comparable(rows, plan), offset, None)
+
+
+def _comparable(rows: Iterator[Row], plan: Plan) -> Iterator[Row]:
+    """Sorting decoded values may find two that have no order."""
+    try:
+        yield from rows
+    except TypeError as error:
+        fields = ", ".join(item.field for item in plan.order)
+        raise UsageError(f"table {plan.table!r} cannot be sorted by {fields}: {error}") from error
+
+
+def _merged(layers: Layers, plan: Plan, indexed: frozenset[str], end: int | None) -> Iterator[Row]:
     hidden = sum(len(layer.entries) for layer in layers.tops)
     rows, ordered = _from_base(layers, plan, None if end is None else end + hidden)
     top = _from_memtable(layers, plan, indexed)
@@ -287,7 +300,7 @@ def find(layers: Layers, plan: Plan, indexed: frozenset[str], limit: int | None,
         merged = sorted(chain(top, rows), key=plan.key)
     else:
         merged = heapq.nsmallest(end, chain(top, rows), key=plan.key)
-    return islice(merged, offset, end)
+    yield from islice(merged, end)
 
 
 def count(layers: Layers, plan: Plan, indexed: frozenset[str]) -> int:

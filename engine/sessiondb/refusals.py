@@ -55,6 +55,8 @@ class Refusals:
             if path == "$" and not isinstance(error, msgspec.MsgspecError):
                 path = find_path(record, "$", self._is_unencodable) or "$"
             return ValidationError(problem, table=self._table, key=key, path=path)
+        if isinstance(error, LookupError):  # a KeyError would say that there is no such record
+            return ValidationError(f"a hook raised {error!r}", table=self._table, key=key)
         return error
 
     def _is_unencodable(self, value: object) -> bool:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from .errors import ClosedError, ConflictError, UsageError, ValidationError
+from .errors import ClosedError, UsageError, ValidationError
 from .keys import check_key
 from .location import Location
 from .wal.operations import Delete, Operation
@@ -22,8 +20,6 @@ __all__ = ["DatabaseStorage", "StateStorage", "TableStorage", "location_text"]
 
 T = TypeVar("T")
 S = TypeVar("S")
-ATTEMPTS_MIN = 10
-"""How often a whole state is tried, however long that takes; then for `lock_timeout` seconds."""
 
 
 class DatabaseStorage(ABC, Generic[T, S]):
@@ -203,9 +199,7 @@ class StateStorage(DatabaseStorage[T, S]):
     def write_state(self, state: S) -> None:
         """Replace the whole state in one transaction; entities that are the same already are not written again.
 
-        Raises:
-            ConflictError: for ``lock_timeout`` seconds others kept changing the table while this call looked what is
-                different; nothing was written.
+        While others change the table the comparison starts again; after some attempts they have to wait for it.
         """
         table = self._ready()
         images: dict[str, bytes] = {}
@@ -311,30 +305,11 @@ def _check_id(table: Table[Any], id: object) -> str:
 
 
 def _replace_all(table: Table[Any], images: dict[str, bytes]) -> None:
-    """Make these the table's only records, in one transaction; again if the table changed meanwhile."""
-    views, options = table._views, table._store.options
-    deadline = time.monotonic() + options.lock_timeout
-    for attempt in count(1):
-        with table._pin() as view:
-            operations = _difference(table, view, images)
-        lsn = view.lsn
-        if not operations:
-            if options.sync == "always":
-                table._store.wait_durable(lsn)  # somebody else's commit made it so; it may be on its way to the disk
-            return
-        try:
-            table._committer.commit(
-                operations,
-                None,
-                lambda lsn=lsn: not views.range_changed_since(lsn, table.name, "", None),  # type: ignore[misc]
-            )
-            return
-        except ConflictError as error:
-            if attempt >= ATTEMPTS_MIN and time.monotonic() >= deadline:
-                raise ConflictError(
-                    f"table {table.name!r}: others changed it {attempt} times while the state was compared with what "
-                    "is stored; nothing was written; next: try again later, or change single entities"
-                ) from error
+    """Make these the table's only records, in one transaction."""
+    table._commit_range(lambda view: _difference(table, view, images), "", None, None)
+    if table._store.options.sync == "always":
+        # Where nothing differed, somebody else's commit made it so; it may be on its way to the disk.
+        table._store.wait_durable(table._views.visible_lsn)
 
 
 def _difference(table: Table[Any], view: View, images: dict[str, bytes]) -> list[Operation]:

@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 
-from .backend import Backend, Position
+from .backend import Backend, BackendView, Position
 from .cache import BaseReader
 from .checkpoint import Checkpointer
 from .commit import Committer
@@ -72,11 +72,22 @@ class Store:
             self.log, memtable, self.report = recovered
         self.views = Views(memtable.last_lsn, base)
         self.views.install(Triple(memtable, None, base))
-        with self.pin() as view:
-            for name in view.tables():
-                self.index_rules.add(name, view.indexes(name))
+        self._read_index_rules(base, memtable)
         self._begin(memtable)
         _open_stores.add(self)
+
+    def _read_index_rules(self, base: BackendView, memtable: Memtable) -> None:
+        rules = self.index_rules
+        for name in base.tables():
+            rules.add(name, base.indexes(name))
+        for name, layer in memtable.tables.items():
+            if layer.dropped_lsn:
+                rules.drop(name)
+            for field, made in layer.indexes.items():
+                if made:
+                    rules.add(name, [field])
+                else:
+                    rules.discard(name, field)
 
     def abort(self) -> None:
         """Let go of everything after `start` was left by an exception; nothing is written."""

@@ -16,7 +16,7 @@ from .finding import indexable
 from .reading import TableReader, check_bounds, prefix_stop
 from .storage import TableStorage
 from .store import Store
-from .views import Views
+from .views import View, Views
 from .wal.operations import Delete, Operation, Put, PutBytes
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ T = TypeVar("T")
 D = TypeVar("D")
 _MISSING: Any = object()
 ATTEMPTS_MAX = 1_000
+RANGE_ATTEMPTS = 10
 
 
 class Table(TableReader[T], MutableMapping[str, T]):
@@ -299,23 +300,14 @@ class Table(TableReader[T], MutableMapping[str, T]):
         """
         check_bounds(prefix=prefix)
         stop = prefix_stop(prefix)
-        for _ in range(ATTEMPTS_MAX):
-            with self._pin() as view:
-                keys = [key for key, _ in view.scan(self.name, prefix or None, stop)]
-            if not keys:
-                return 0
-            operations = [Delete(self.name, key) for key in keys]
-            lsn = view.lsn
-            try:
-                self._committer.commit(
-                    operations,
-                    sync,
-                    lambda lsn=lsn: not self._views.range_changed_since(lsn, self.name, prefix, stop),  # type: ignore[misc]
-                )
-            except ConflictError:
-                continue
-            return len(keys)
-        raise _too_many_conflicts(self.name)
+        deleted: list[str] = []
+
+        def build(view: View) -> list[Operation]:
+            deleted[:] = [key for key, _ in view.scan(self.name, prefix or None, stop)]
+            return [Delete(self.name, key) for key in deleted]
+
+        self._commit_range(build, prefix, stop, sync)
+        return len(deleted)
 
     def clear(self) -> None:
         """Delete every record, in one transaction; the table stays."""
@@ -379,6 +371,31 @@ class Table(TableReader[T], MutableMapping[str, T]):
         if image is None:
             raise KeyError(key)
         return image
+
+    def _commit_range(
+        self, build: Callable[[View], list[Operation]], start: str, stop: str | None, sync: SyncLevel | None
+    ) -> None:
+        """Commit what `build` computes from all records with ``start <= key < stop``.
+
+        First without a lock, again while others change one of them; in the end they have to wait.
+        """
+        views = self._views
+        for _ in range(RANGE_ATTEMPTS):
+            with self._pin() as view:
+                operations = build(view)
+            if not operations:
+                return
+            lsn = view.lsn
+            try:
+                self._committer.commit(
+                    operations,
+                    sync,
+                    lambda lsn=lsn: not views.range_changed_since(lsn, self.name, start, stop),  # type: ignore[misc]
+                )
+                return
+            except ConflictError:
+                continue
+        self._committer.commit_built(build, sync)
 
     def _put_checked(self, operations: list[Operation], sync: SyncLevel | None) -> Position:
         """Put, unless that would overwrite a record of a later version."""

@@ -134,10 +134,14 @@ class Views:
     def pin(self) -> View:
         """A view of everything visible now, kept whole until it is closed."""
         with self.append_lock:
-            triple = self.triple
-            self.catch_up()
-            view = View(triple, self.visible_lsn, self.pins)
-            self.pins[id(view)] = view.lsn
+            return self.pin_under_lock()
+
+    def pin_under_lock(self) -> View:
+        """The same, for who holds the append lock."""
+        triple = self.triple
+        self.catch_up()
+        view = View(triple, self.visible_lsn, self.pins)
+        self.pins[id(view)] = view.lsn
         return view
 
     def changed_since(self, lsn: int, table: str, keys: Iterable[str]) -> bool:

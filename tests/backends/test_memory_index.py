@@ -184,7 +184,7 @@ def test_an_older_view_keeps_its_index_while_later_states_change():
         views.append(view_of(state))
         view = chance.choice(views)
         records = view.state["t"].records
-        for _ in range(10):
+        for _ in range(5):
             where = [Condition(chance.choice("fgx"), chance.choice(tests)) for _ in range(chance.randrange(1, 3))]
             order = [Order(chance.choice("fg"), chance.random() < 0.5) for _ in range(chance.randrange(3))]
             limit = chance.choice([None, 0, 1, 5])

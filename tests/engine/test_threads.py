@@ -264,3 +264,41 @@ def test_threads_may_use_databases_of_their_own(db, together, path, files):
 
     together(work)
     assert len(db.table("t")) == THREADS * 20
+
+
+def test_a_range_that_never_stops_changing_is_deleted_all_the_same(db, monkeypatch):
+    """After some attempts the others have to wait: it is looked at and deleted under the append lock."""
+    table = db.table("t")
+    table.put_many({"a1": 1, "a2": 2, "b": 3})
+    looked = []
+    changed = db._open.views.range_changed_since
+    monkeypatch.setattr(db._open.views, "range_changed_since", lambda *range: looked.append(range) or True)
+    before = db.position()
+    assert table.delete_prefix("a") == 2
+    assert dict(table) == {"b": 3}
+    assert len(looked) == RANGE_ATTEMPTS
+    assert db.position().lsn == before.lsn + 1
+    assert table.delete_prefix("nothing") == 0
+    monkeypatch.setattr(db._open.views, "range_changed_since", changed)
+
+
+def test_many_writers_and_one_that_replaces_the_range_all_come_to_an_end(db):
+    table = db.table("t")
+    stop = threading.Event()
+
+    def write(name):
+        number = 0
+        while not stop.is_set():
+            table.put(f"{name}{number % 50}", number, sync="never")
+            number += 1
+
+    writers = [threading.Thread(target=write, args=(name,)) for name in "xy"]
+    for writer in writers:
+        writer.start()
+    for _ in range(5):
+        table.clear()
+    stop.set()
+    for writer in writers:
+        writer.join()
+    table.clear()
+    assert dict(table) == {}

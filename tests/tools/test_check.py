@@ -16,6 +16,8 @@ import sessiondb
 from sessiondb.backend import BackendView, Position
 from sessiondb.memtable import Memtable
 from sessiondb.wal.operations import Delete, Drop, Put, PutBytes
+from sessiondb_backends.json_file import JsonFileBackend
+from sessiondb_backends.resident import ResidentView
 from sessiondb_tools.record_check import TableLook, check_changes, check_table
 
 from .conftest import change_byte, frames_of, log_of, segment_of, tear
@@ -29,11 +31,11 @@ def test_a_whole_store_is_fine_and_what_was_read_is_counted(run, any_store):
     assert done.code == 0, done.out
     assert re.fullmatch(
         rf"location  {re.escape(any_store)}\n"
-        r"backend   (json|sqlite|lmdb), format \d+, at 1:\d+, [\d,]+ bytes: all read\n"
+        r"backend   (json|sqlite|lmdb), format \d+, at 1:\d+, [\d,]+ bytes: fine\n"
         r"records   4 records in 2 tables of the backend: each read\n"
         r"          blobs: 1 record \(bytes\)\n"
         r"          records: 3 records \(json\), indexes on n, name\n"
-        r"log       1 segment, [\d,]+ bytes; 1 needed: all read\n"
+        r"log       1 segment, [\d,]+ bytes; 1 needed, all read\n"
         r"          0 transactions behind the backend, up to LSN \d+, with 0 changes\n"
         r"verdict   fine\n",
         done.out,
@@ -119,6 +121,30 @@ def test_a_damaged_record_is_found_on_every_backend(run, location):
     assert run("check", "--db", location, "--json").json["problems"][0]["part"] == "backend"
 
 
+def test_where_a_damaged_backend_cannot_be_read_on_that_is_not_said_twice_and_the_other_tables_are_read(
+    run, store, monkeypatch
+):
+    """LMDB, for one, refuses everything once it has met a bad page: that is damage, not a failure to look."""
+
+    class Damaged(ResidentView):
+        def scan(self, table: str, *arguments: Any, **options: Any) -> Iterator[Any]:
+            if table == "blobs":
+                raise sessiondb.BackendError("the transaction is dead")
+            return super().scan(table, *arguments, **options)
+
+    monkeypatch.setattr(JsonFileBackend, "read", lambda self: Damaged(self._view.position, self._view.state))
+    done = run("check", "--db", store)
+    assert done.code == 3
+    assert "the transaction is dead" in done.err
+    monkeypatch.setattr(JsonFileBackend, "check", lambda self: ["a bad page"])
+    done = run("check", "--db", store)
+    assert done.code == 1, done.err
+    assert "bytes: damaged\nDAMAGE    a bad page\n" in done.out
+    assert "records   4 records in 2 tables of the backend: 3 could be read\n" in done.out
+    assert "blobs: 1 record (bytes), 0 read\n" in done.out
+    assert "(1 finding)" in done.out
+
+
 def test_a_missing_store_beside_its_log_is_damage(run, any_killed_store):
     remove_data(any_killed_store)
     done = run("check", "--db", any_killed_store)
@@ -152,7 +178,7 @@ def test_an_older_log_beside_the_store_is_damage(run, tmp_path, killed_store):
     shutil.move(tmp_path / "old", log)
     done = run("check", "--db", killed_store)
     assert done.code == 1
-    assert "DAMAGE    the log is of epoch 1, the backend is at 2:9: an older log was put beside it" in done.out
+    assert "DAMAGE    the log is older than the store: it ends in epoch 1, the store is at 2:9" in done.out
 
 
 def test_a_store_without_a_log_folder_is_fine_with_a_notice(run, store):

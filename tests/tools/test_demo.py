@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import sessiondb
-from sessiondb_tools.demo import candidates, kill
+from sessiondb_tools.demo import kill
 from sessiondb_tools.demo import run as demo_run
 from sessiondb_tools.demo.candidates import CANDIDATES, available
 from sessiondb_tools.demo.kill import Killed, run_and_kill
@@ -212,12 +212,15 @@ def test_latencies_are_shown_for_the_backends_that_were_measured():
     ]  # fmt: skip
 
 
-def test_a_backend_without_its_driver_is_left_out_and_said(run, monkeypatch):
-    monkeypatch.setattr(candidates, "find_spec", lambda name: None)
-    runs, left_out = available(CANDIDATES)
+def test_a_backend_without_its_driver_is_left_out_and_said(run, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "lmdb", None)
+    runs, left_out = available(CANDIDATES, str(tmp_path))
     assert [candidate.title for candidate in runs] == ["JSON file", "SQLite"]
     (sentence,) = left_out
-    assert sentence.startswith("LMDB is left out: the package 'lmdb' is not installed; pip install \"sessiondb[lmdb]\"")
+    assert sentence.startswith(
+        "LMDB is left out: the LMDB backend needs the package lmdb, which is not installed; next: pip"
+    )
+    assert os.listdir(tmp_path) == []
     done = run("demo", "--seconds", "2", "--rounds", "1")
     assert done.code == 0
     assert f"\n{sentence}\n" in done.out

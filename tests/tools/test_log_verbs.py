@@ -258,12 +258,12 @@ def test_verifying_keeps_writers_out_and_lets_readers_in(run, killed_store, monk
     look = inspection._look
     seen = []
 
-    def observe(files, place, every_record):
+    def observe(files, place, depth):
         with sessiondb.open(killed_store, read_only=True) as db:
             seen.append(db.table("records")["key-1"])
         with pytest.raises(sessiondb.StoreBusyError):
             sessiondb.open(killed_store, lock_timeout=0)
-        return look(files, place, every_record)
+        return look(files, place, depth)
 
     monkeypatch.setattr(inspection, "_look", observe)
     assert run("log", "verify", "--db", killed_store).code == 0
@@ -276,11 +276,11 @@ def test_a_store_that_is_open_elsewhere_is_verified_as_it_is_now(run, busy_store
     assert re.search(r"notice +process \d+ .* has the store open", done.out)
 
 
-def test_a_store_that_is_written_meanwhile_is_never_called_damaged(run, tmp_path):
-    path = str(tmp_path / "w.json")
+@pytest.mark.parametrize("verb", [["log", "verify"], ["check"]], ids=" ".join)
+def test_a_store_that_is_written_meanwhile_is_never_called_damaged(run, location, verb):
     program = f"""
         import sessiondb, threading
-        db = sessiondb.open({path!r}, checkpoint_records=300)
+        db = sessiondb.open({location!r}, checkpoint_records=300)
         t = db.table("records")
         t["first"] = 0
         print("open", flush=True)
@@ -294,7 +294,7 @@ def test_a_store_that_is_written_meanwhile_is_never_called_damaged(run, tmp_path
         try:
             assert writing.stdout is not None
             writing.stdout.readline()
-            outcomes = [run("log", "verify", "--db", path, "--json") for _ in range(20)]
+            outcomes = [run(*verb, "--db", location, "--json") for _ in range(20)]
         finally:
             writing.kill()
     assert {outcome.code for outcome in outcomes} <= {0, 3}, outcomes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -14,13 +15,13 @@ RECORD = {"session": "s1", "branch": "main", "n": 1, "deep": {"x": 1, "y": 2}, "
 
 
 @pytest.fixture
-def patched(location: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    with sessiondb.open(location) as db:
+def patched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    path = str(tmp_path / "s.json")
+    with sessiondb.open(path) as db:
         db.table("records").put_many({"k": RECORD, "-dash": {}, "list": [1]})
         db.table("blobs", bytes)["x"] = b"1"
-        db.checkpoint()
-    monkeypatch.setenv("SESSIONDB_URL", location)
-    return location
+    monkeypatch.setenv("SESSIONDB_URL", path)
+    return path
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,16 @@ def test_a_change_sets_its_fields_and_all_others_stay(run, patched, arguments, c
     assert done.json == RECORD | changed
     assert list(done.json) == list(RECORD | changed)
     assert run("get", "k", "--json").json == RECORD | changed
+
+
+def test_a_record_is_changed_on_every_backend_in_the_backend_and_in_the_log(run, location):
+    with sessiondb.open(location) as db:
+        db.table("records", indexes=["branch"])["k"] = RECORD
+        db.checkpoint()
+    for n in (2, 3):
+        done = run("patch", "k", f"n:={n}", "branch=fix", "--unset", "pr", "--json", "--db", location)
+        assert done.json == {"session": "s1", "branch": "fix", "n": n, "deep": {"x": 1, "y": 2}}
+        assert run("find", "branch=fix", "--json", "--db", location).json == {"key": "k", "record": done.json}
 
 
 def test_unset_removes_fields(run, patched):

@@ -16,17 +16,23 @@ import sessiondb
 from sessiondb import (
     UNSET,
     Database,
+    DatabaseStorage,
+    JsonFileStorage,
+    LmdbStorage,
     Position,
     RecoveryReport,
+    SqliteStorage,
     Stats,
     Table,
+    TableStorage,
     absent,
     between,
     one_of,
     prefix,
 )
 from sessiondb.files import Files
-from sessiondb.testing import BackendContract, FaultyFiles, TableContract
+from sessiondb.testing import BackendContract, FaultyFiles, StorageContract, TableContract
+from sessiondb.testing.storage_contract import Entity
 
 
 class Session(msgspec.Struct):
@@ -185,6 +191,41 @@ def tables_with_indexes_and_versions(db: Database, path: Path) -> None:
     db.table("t", version="2")  # type: ignore[call-overload]
 
 
+def storages(table: Table[Session], record: Session, path: Path) -> None:
+    assert_type(table.as_storage(), TableStorage[Session])
+    assert_type(JsonFileStorage(path, Session, id="session"), JsonFileStorage[Session])
+    assert_type(SqliteStorage("x.db", Job, table="jobs", indexes=["id"], sync="never"), SqliteStorage[Job])
+    assert_type(LmdbStorage("lmdb:///x", Doc, version=2, upgrades={1: dict}), LmdbStorage[Doc])
+    storage: DatabaseStorage[Session, dict[str, Session]] = JsonFileStorage(path, Session, id="session")
+    assert_type(storage.initialize(), bool)
+    assert_type(storage.read_state(), dict[str, Session])
+    storage.write_state({"a": record})
+    assert_type(storage.get_entity("a"), Session | None)
+    assert_type(storage.get_entities(), list[Session])
+    assert_type(
+        storage.get_entities({"branch": sessiondb.absent}, order_by=["-branch"], limit=1, offset=1), list[Session]
+    )
+    assert_type(storage.create_entity(record), Session)
+    assert_type(storage.update_entity("a", {"branch": UNSET}), Session | None)
+    assert_type(storage.delete_entity("a"), bool)
+    assert_type(storage.entity_exists("a"), bool)
+    assert_type(storage.get_storage_location(), str)
+    storage.close()
+    with table.as_storage() as same:
+        assert_type(same, TableStorage[Session])
+    with JsonFileStorage(path, Session) as other:
+        assert_type(other, JsonFileStorage[Session])
+    storage.get_entity(1)  # type: ignore[arg-type]
+    storage.create_entity(1)  # type: ignore[arg-type]
+    storage.write_state([record])  # type: ignore[arg-type]
+    storage.get_entities({}, ["branch"])  # type: ignore[call-arg]
+    JsonFileStorage(path)  # type: ignore[call-arg]
+    JsonFileStorage(path, Session, "session")  # type: ignore[call-arg]
+    wrong: DatabaseStorage[Job, dict[str, Job]] = JsonFileStorage(path, Session)  # type: ignore[arg-type]
+    print(wrong)
+    DatabaseStorage()  # type: ignore[abstract]
+
+
 def errors() -> None:
     error: sessiondb.SessionDBError = sessiondb.ValidationError("no", table="t", key="a", path="$.x")
     unknown: sessiondb.StoreFailedError = sessiondb.DurabilityUnknownError("no")
@@ -201,6 +242,11 @@ class MyBackendTest(BackendContract):
 
 class MyTableTest(TableContract):
     url = "mine:///{path}"
+
+
+class MyStorageTest(StorageContract):
+    def make_storage(self, tmp_path: Path) -> DatabaseStorage[Entity, dict[str, Entity]]:
+        return JsonFileStorage(tmp_path / "x", Entity)
 
 
 def for_tests(path: Path) -> None:

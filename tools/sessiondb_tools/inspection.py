@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Literal, NamedTuple
 
-from sessiondb.backend import Backend, BackendView, Identity, Position
-from sessiondb.errors import CorruptionError, StoreBusyError, StoreFailedError, WrongBackendError
+from sessiondb.backend import Backend, BackendView, Identity, Position, TableKind
+from sessiondb.errors import BackendError, CorruptionError, StoreBusyError, StoreFailedError, WrongBackendError
 from sessiondb.files import File, Files
 from sessiondb.lock import Holder, StoreLocks, read_holder
-from sessiondb.recovery import Survey, survey
+from sessiondb.recovery import Survey, check_epoch, survey
 from sessiondb.versions import VERSION_FIELD
 from sessiondb.wal.format import decode_durable, decode_position
 from sessiondb.wal.head import newest_slot, read_head
@@ -25,9 +25,11 @@ from sessiondb.wal.verdict import segment_names
 from .locations import Place
 from .record_check import TableLook, check_changes, check_table
 
-__all__ = ["Hints", "Look", "Part", "Problem", "QuarantinedFile", "inspect", "quarantined", "share_open"]
+__all__ = ["Depth", "Hints", "Look", "Part", "Problem", "QuarantinedFile", "inspect", "quarantined", "share_open"]
 
 Part = Literal["backend", "records", "log"]
+Depth = Literal["glance", "verify", "check"]
+"""Read the log; read the backend too, as its own check does; read each record too."""
 
 LOOKS_MAX = 50
 PAUSE_S = 0.01
@@ -94,25 +96,25 @@ def share_open(files: Files, place: Place) -> StoreLocks | Holder | None:
     return locks
 
 
-def inspect(files: Files, place: Place, *, locked: bool, every_record: bool = False) -> Look:
+def inspect(files: Files, place: Place, *, locked: bool, depth: Depth) -> Look:
     """Look at backend and log.
 
     Args:
         files: the file system.
         place: the store.
         locked: nobody writes meanwhile; else bad news are looked at again.
-        every_record: read each record too, in the backend and in the log.
+        depth: how much to read.
 
     Raises:
         SessionDBError: it could not look.
         OSError: it could not look.
     """
     if locked:
-        return _look(files, place, every_record)
+        return _look(files, place, depth)
     before: list[Problem] | None = None
     for _ in range(LOOKS_MAX):
         try:
-            look = _look(_Snapshots(), place, every_record)
+            look = _look(_Snapshots(), place, depth)
         except (FileNotFoundError, StoreFailedError) as error:
             if not isinstance(error, FileNotFoundError) and not isinstance(error.__cause__, FileNotFoundError):
                 raise
@@ -122,7 +124,7 @@ def inspect(files: Files, place: Place, *, locked: bool, every_record: bool = Fa
             return look
         before = look.problems
         time.sleep(PAUSE_S)
-    return _look(_Snapshots(), place, every_record)._replace(settled=False)
+    return _look(_Snapshots(), place, depth)._replace(settled=False)
 
 
 def _places(problems: list[Problem]) -> list[object]:
@@ -151,7 +153,7 @@ class _Snapshot(File):
         return len(self._data)
 
 
-def _look(files: Files, place: Place, every_record: bool) -> Look:
+def _look(files: Files, place: Place, depth: Depth) -> Look:
     problems: list[Problem] = []
     opened = _open_backend(files, place, problems)
     if opened is None:
@@ -159,10 +161,11 @@ def _look(files: Files, place: Place, every_record: bool) -> Look:
     with closing(opened[0]) as backend, closing(opened[1]) as view:
         # The log at once: a process that has the store may drop the segments that this view needs.
         found = _look_at_log(files, place, backend.identity(), view.position, problems)
-        with _noting("backend", problems):
-            problems += [Problem("backend", text, text) for text in backend.check()]
-        tables = _look_at_tables(view, problems, every_record)
-        if every_record and found.survey is not None:
+        if depth != "glance":
+            with _noting("backend", problems):
+                problems += [Problem("backend", text, text) for text in backend.check()]
+        tables = _look_at_tables(view, problems, every_record=depth == "check")
+        if depth == "check" and found.survey is not None:
             texts = check_changes(found.survey.memtable, {name: table.kind for name, table in tables.items()})
             problems += [Problem("log", text, text) for text in texts]
         return Look(backend.identity(), view.position, tables, backend.size(), *found, problems)
@@ -187,45 +190,44 @@ def _look_at_log(
             segments, log_bytes = len(sizes), sum(info.size for info in sizes if info is not None)
             if identity is not None and position is not None:
                 found = survey(files, place.folder, identity.uuid, position.lsn)
-                problems += _older_log(place, found, position)
+                check_epoch(found.contents, position, place.folder)
     return _LogLook(found, hints, segments, log_bytes)
 
 
-def _older_log(place: Place, found: Survey, position: Position) -> list[Problem]:
-    """A new epoch is in the log before it is in the backend: one that is behind was put there by hand."""
-    newest = found.contents.newest
-    if newest is None or newest.epoch >= position.epoch:
-        return []
-    text = (
-        f"the log is of epoch {newest.epoch}, the backend is at {position}: an older log was put beside it "
-        f"({place.folder}/{newest.name}); next: put back the log that belongs to the store"
-    )
-    return [Problem("log", text, text)]
-
-
-def _look_at_tables(view: BackendView, problems: list[Problem], every_record: bool) -> dict[str, TableLook]:
+def _look_at_tables(view: BackendView, problems: list[Problem], *, every_record: bool) -> dict[str, TableLook]:
     tables: dict[str, TableLook] = {}
+    kinds: dict[str, TableKind] = {}
     # What stops a reader of a backend that is damaged by its own account has been said, and better.
     known = any(problem.part == "backend" for problem in problems)
-    with _noting("records", problems):
-        for name, kind in sorted(view.tables().items()):
+    with _noting("records", problems, known=known):
+        kinds = view.tables()
+    for name, kind in sorted(kinds.items()):
+        with _noting("records", problems, known=known):
             tables[name] = TableLook(kind, view.count(name), sorted(view.indexes(name) - {VERSION_FIELD}))
             if every_record:
                 checked = check_table(view, name, tables[name])
                 tables[name] = tables[name]._replace(read=checked.read)
                 problems += [Problem("records", text, text) for text in checked.problems]
-                if checked.stopped_by is not None and not known:
-                    problems.append(_problem("records", checked.stopped_by))
+                if checked.stopped_by is not None:
+                    raise checked.stopped_by
     return tables
 
 
 @contextmanager
-def _noting(part: Part, problems: list[Problem]) -> Iterator[None]:
-    """Damage ends the look at one part, not at the others."""
+def _noting(part: Part, problems: list[Problem], *, known: bool = False) -> Iterator[None]:
+    """Damage ends the look at one part, not at the others; with `known` it is what a problem is about already.
+
+    Raises:
+        BackendError: it could not look, and no damage explains it.
+    """
     try:
         yield
     except CorruptionError as error:
-        problems.append(_problem(part, error))
+        if not known:
+            problems.append(_problem(part, error))
+    except BackendError:
+        if not problems:
+            raise
 
 
 def _hints(head: bytes, identity: Identity | None) -> Hints | None:

@@ -12,7 +12,7 @@ import msgspec
 
 from sessiondb.backend import BackendView, TableKind
 from sessiondb.codec import check_key
-from sessiondb.errors import CorruptionError, ValidationError
+from sessiondb.errors import BackendError, CorruptionError, ValidationError
 from sessiondb.memtable import Memtable
 
 from .output import count, shown
@@ -39,7 +39,7 @@ class TableCheck(NamedTuple):
     read: int
     problems: list[str]
     """What is wrong with those that were read, a sentence each."""
-    stopped_by: CorruptionError | None
+    stopped_by: CorruptionError | BackendError | None
     """Why reading did not go on, if it did not."""
 
 
@@ -55,7 +55,7 @@ def check_table(view: BackendView, name: str, table: TableLook) -> TableCheck:
                 problem = f"its key comes behind {shown(before)}, out of order"
             bad.note(key, problem)
             before = key
-    except CorruptionError as error:
+    except (CorruptionError, BackendError) as error:
         return TableCheck(read, list(bad.texts(read)), error)
     problems = list(bad.texts(read))
     if read != table.records:

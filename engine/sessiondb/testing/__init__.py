@@ -11,6 +11,11 @@ run pytest; there is one test for each sentence of `sessiondb.backend`::
     class TestMyTables(TableContract):
         url = "mine:///{path}.mine"
 
+What a backend finds is compared with the conditions and orders of `sessiondb.query`; one that cannot filter or sort
+leaves `BackendView.find` as it is, but it remembers which indexes were made.
+
+For whoever implements `sessiondb.DatabaseStorage`: subclass `StorageContract`.
+
 For the user of the library: the fixture `sessiondb.testing.fixtures.sessiondb_store`, a database that is gone
 after the test.
 
@@ -23,11 +28,13 @@ import pytest
 for _name in (
     "backend_contract", "view_contract", "query_contract", "index_contract", "documents",
     "table_contract", "record_contract", "find_contract",
+    "storage_contract", "entity_contract", "storage_under_test",
 ):  # fmt: skip
     pytest.register_assert_rewrite(f"sessiondb.testing.{_name}")
 
 from .backend_contract import BackendContract  # noqa: E402
 from .faulty_files import FaultyFiles  # noqa: E402
+from .storage_contract import StorageContract  # noqa: E402
 from .table_contract import TableContract, TableUnderTest  # noqa: E402
 
-__all__ = ["BackendContract", "FaultyFiles", "TableContract", "TableUnderTest"]
+__all__ = ["BackendContract", "FaultyFiles", "StorageContract", "TableContract", "TableUnderTest"]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import NamedTuple
+
+import sessiondb
+from sessiondb.errors import ConfigError
 
 __all__ = ["CANDIDATES", "Candidate", "available"]
 
@@ -14,27 +18,27 @@ class Candidate(NamedTuple):
 
     title: str
     file: str
-    driver: str = ""
-    """The package that it needs and that sessiondb does without."""
-    extra: str = ""
-    """The extra of sessiondb that brings the package."""
 
 
-CANDIDATES = [
-    Candidate("JSON file", "demo.json"),
-    Candidate("SQLite", "demo.db"),
-    Candidate("LMDB", "demo.lmdb", "lmdb", "lmdb"),
-]
+CANDIDATES = [Candidate("JSON file", "demo.json"), Candidate("SQLite", "demo.db"), Candidate("LMDB", "demo.lmdb")]
 """Every one gets its share of the time."""
 
 
-def available(candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[str]]:
-    """Those that can run here, and why each other one cannot, a sentence each."""
-    runs = [candidate for candidate in candidates if not candidate.driver or find_spec(candidate.driver) is not None]
-    missing = [
-        f"{candidate.title} is left out: the package {candidate.driver!r} is not installed; "
-        f'pip install "sessiondb[{candidate.extra}]" brings it (in a checkout: pip install ".[{candidate.extra}]")'
-        for candidate in candidates
-        if candidate not in runs
-    ]
-    return runs, missing
+def available(candidates: Sequence[Candidate], folder: str) -> tuple[list[Candidate], list[str]]:
+    """Those that can run here, and why each other one cannot, a sentence each; found out by making a store in `folder`.
+
+    A backend whose driver is not installed, or too old, says so itself.
+    """
+    runs, left_out = [], []
+    probe = tempfile.mkdtemp(prefix="probe-", dir=folder)
+    try:
+        for candidate in candidates:
+            try:
+                sessiondb.open(f"{probe}/{candidate.file}").close()
+            except ConfigError as error:
+                left_out.append(f'{candidate.title} is left out: {error} (in a checkout: pip install ".[all]")')
+            else:
+                runs.append(candidate)
+    finally:
+        shutil.rmtree(probe, ignore_errors=True)
+    return runs, left_out

@@ -96,14 +96,14 @@ def run_demo(
     deadline = time.monotonic() + seconds
     say = _Printer(as_json)
     source, records = _records(input_path, id_field)
-    candidates, left_out = available(CANDIDATES)
     work = _work_folder(folder)
     kept = folder is not None
     say(f"{count(len(records), 'record')} from {source}, written to new stores in {work}")
     say(f"(each write adds its number to the record, as {NUMBER_FIELD!r}, so that an old copy would show)")
-    for sentence in left_out:
-        say(sentence)
     try:
+        candidates, left_out = available(CANDIDATES, work)
+        for sentence in left_out:
+            say(sentence)
         _write_records(f"{work}/input.jsonl", records)
         results: list[Result] = []
         for index, candidate in enumerate(candidates):
@@ -280,7 +280,7 @@ class _Demo:
         return Place(location, backend, folder)
 
     def _verify(self) -> list[str]:
-        look = inspect(Files(), self._place(), locked=True, every_record=True)
+        look = inspect(Files(), self._place(), locked=True, depth="check")
         self._say(f"checked, as `sessiondb check` does: {'DAMAGE' if look.problems else 'fine'}")
         if self._in_detail:
             self._say("the last recovery's report: " + compact(self._rounds[-1].recovery))

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Look, and say what was found."""
-    place, look, notices = look_at(arguments, every_record=True)
+    place, look, notices = look_at(arguments, "check")
     if arguments.json:
         print_json(_as_json(place, look, notices))
     else:
@@ -71,12 +71,9 @@ def _backend_rows(place: Place, look: Look) -> list[tuple[str, str]]:
     if look.identity is None:
         return [("backend", f"{place.backend.scheme}, not read")]
     size = f", {count(look.backend_bytes, 'byte')}" if look.backend_bytes else ""
-    return [
-        (
-            "backend",
-            f"{place.backend.scheme}, format {look.identity.format_version}, at {look.position}{size}: all read",
-        )
-    ]
+    how = "damaged" if _damage(look, "backend") else "fine"
+    what = f"{place.backend.scheme}, format {look.identity.format_version}, at {look.position}{size}: {how}"
+    return [("backend", what)]
 
 
 def _table_rows(look: Look) -> list[tuple[str, str]]:
@@ -99,7 +96,7 @@ def _log_rows(look: Look) -> list[tuple[str, str]]:
         return [("log", f"{size}: not judged" if look.segments else "none")]
     contents, changes = look.survey.contents, look.survey.memtable.records
     return [
-        ("log", f"{size}; {len(contents.needed):,} needed: all read"),
+        ("log", f"{size}; {len(contents.needed):,} needed, all read"),
         ("", f"{count(contents.transactions, 'transaction')} behind the backend, up to LSN {contents.last_lsn}, with "
          f"{count(changes, 'change')}"),
     ]  # fmt: skip

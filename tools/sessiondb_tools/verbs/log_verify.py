@@ -15,7 +15,7 @@ from sessiondb.files import Files
 from sessiondb.lock import StoreLocks
 
 from ..exit_codes import DAMAGE, FINE, NOT_DONE, CommandError
-from ..inspection import Look, inspect, share_open
+from ..inspection import Depth, Look, inspect, share_open
 from ..locations import Place, add_store_options, find_store
 from ..output import count, print_fields, print_json
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Look, and say what was found."""
-    place, look, notices = look_at(arguments)
+    place, look, notices = look_at(arguments, "verify")
     if arguments.json:
         print_json(_as_json(place, look, notices))
     else:
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     return DAMAGE if look.problems else FINE
 
 
-def look_at(arguments: argparse.Namespace, *, every_record: bool = False) -> tuple[Place, Look, list[str]]:
+def look_at(arguments: argparse.Namespace, depth: Depth) -> tuple[Place, Look, list[str]]:
     """Look at the store that the command line means; what was found, and what is worth knowing though it is fine.
 
     Raises:
@@ -45,7 +45,7 @@ def look_at(arguments: argparse.Namespace, *, every_record: bool = False) -> tup
     place = find_store(arguments, file_needed=False)
     lock = share_open(files, place)
     try:
-        look = inspect(files, place, locked=isinstance(lock, StoreLocks), every_record=every_record)
+        look = inspect(files, place, locked=isinstance(lock, StoreLocks), depth=depth)
     finally:
         if isinstance(lock, StoreLocks):
             lock.release()

@@ -98,7 +98,7 @@ def _of_files(place: Place, error: Exception) -> dict[str, Any]:
     """What the files tell of a store that cannot be opened."""
     files = Files()
     busy = isinstance(error, StoreBusyError)
-    look = inspect(files, place, locked=False)
+    look = inspect(files, place, locked=False, depth="glance")
     holder = read_holder(files, place.folder) if busy else None
     hints = look.hints
     contents = None if look.survey is None else look.survey.contents

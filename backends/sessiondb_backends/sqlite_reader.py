@@ -1,0 +1,140 @@
+"""A read transaction on a SQLite store: one state of it, for as long as the transaction lasts."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Any
+from zlib import crc32
+
+from sessiondb.errors import BackendError, CorruptionError
+
+from .sqlite_connection import STILL_WITH_LOG, Place, connect, disconnect, failure, keep_for_ever, translated
+from .sqlite_schema import READ_META, READ_TABLES, Meta, TableRow, decode_meta, decode_table
+
+__all__ = ["ROW", "Reader", "damaged", "read_meta", "read_tables"]
+
+ROW = "key, CAST(record AS BLOB), crc"
+"""The columns that `Reader.records` expects."""
+CHUNK_ROWS = 16
+CHUNK_BYTES = 128 << 10
+"""Records are fetched in chunks of about so many bytes, at first of so many rows."""
+
+
+def read_meta(connection: sqlite3.Connection, path: str) -> Meta:
+    """The row of ``sessiondb_meta``.
+
+    Raises:
+        CorruptionError: it is missing or damaged.
+    """
+    row = connection.execute(READ_META).fetchone()
+    meta = None if row is None else decode_meta(row)
+    if meta is None:
+        raise CorruptionError("the store's row in sessiondb_meta is missing or damaged", path=path)
+    return meta
+
+
+def read_tables(connection: sqlite3.Connection, path: str) -> dict[str, TableRow]:
+    """The rows of ``sessiondb_tables`` by the tables' names.
+
+    Raises:
+        CorruptionError: one is damaged.
+    """
+    rows = [decode_table(columns) for columns in connection.execute(READ_TABLES)]
+    if None in rows:
+        raise CorruptionError(f"row {rows.index(None) + 1} of sessiondb_tables is damaged", path=path)
+    return {row.name: row for row in rows if row is not None}
+
+
+class Reader:
+    """A read transaction on a connection of its own, until it is garbage or `end` is called.
+
+    The lock is held while a statement runs: two threads must not meet in one prepared statement.
+    """
+
+    def __init__(self, place: Place):
+        self.place = place
+        self.path = place.path
+        self.lock = threading.RLock()  # not Lock: a destructor that runs inside a read may read itself
+        self._ended = False
+        self._must_stay_open = place.mode == STILL_WITH_LOG
+        with translated("read the store", place.path):
+            self.connection = connect(place)
+            try:
+                self.execute = self.connection.execute
+                self.execute("BEGIN")
+                self.meta = read_meta(self.connection, place.path)
+            except BaseException:
+                self.end()
+                raise
+
+    def tables(self) -> dict[str, TableRow]:
+        """The catalog."""
+        with translated("read the store", self.path), self.lock:
+            return read_tables(self.connection, self.path)
+
+    def fetch(self, sql: str, parameters: Iterable[Any] = ()) -> list[Any]:
+        """All rows of a statement."""
+        with translated("read the store", self.path), self.lock:
+            return self.execute(sql, tuple(parameters)).fetchall()
+
+    def stream(self, sql: str, parameters: Iterable[Any] = ()) -> Iterator[list[Any]]:
+        """The rows of a statement, a chunk at a time; the statement ends with the iterator."""
+        size = CHUNK_ROWS
+        try:
+            with self.lock:
+                cursor = self.execute(sql, tuple(parameters))
+            while True:
+                with self.lock:
+                    if self._ended:
+                        self._refuse()
+                    chunk = cursor.fetchmany(size)
+                if not chunk:
+                    return
+                yield chunk
+                length = 1 + sum(len(row[1]) for row in chunk)
+                size = max(1, min(size * 4, 1_000, len(chunk) * CHUNK_BYTES // length))
+        except sqlite3.Error as error:
+            raise failure(error, "read the store", self.path) from error
+
+    def records(self, table: TableRow, sql: str, parameters: Iterable[Any] = ()) -> Iterator[tuple[str, bytes]]:
+        """Keys and images of the statement's rows (`ROW`), each compared with its checksum."""
+        number = table.id
+        for chunk in self.stream(sql, parameters):
+            for key, image, crc in chunk:
+                if crc32(image, crc32(key.encode(), number)) != crc:
+                    raise damaged(self.path, table.name, key)
+                yield key, image
+
+    def end(self, *, close: bool = False) -> None:
+        """Read no more; a second call does nothing. With `close` SQLite may tidy up the log: a writer comes."""
+        with self.lock:
+            self._ended = True
+            self._must_stay_open = self._must_stay_open and not close
+            self.execute = self._refuse
+            self._close()
+
+    def _close(self) -> None:
+        connection = getattr(self, "connection", None)
+        if connection is None:
+            return
+        if self._must_stay_open:
+            # The close of the only connection would tidy up: remove a log in which nothing is whole.
+            keep_for_ever(connection)
+        else:
+            disconnect(connection)
+
+    def _refuse(self, *_: Any) -> Any:
+        raise BackendError(f"{self.path} was closed, this view of it too; next: open it again")
+
+    def __del__(self) -> None:
+        self._close()
+
+
+def damaged(path: str, table: str, key: str) -> CorruptionError:
+    """A record does not match its checksum."""
+    return CorruptionError(
+        f"the record {key!r} of table {table!r} does not match its checksum", path=path,
+        advice="copy the file and its -wal file aside, run `sessiondb check`, restore a backup",
+    )  # fmt: skip
