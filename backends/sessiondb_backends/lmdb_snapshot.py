@@ -129,6 +129,8 @@ class Snapshot:
         self.environment = environment
         self.path = environment.path
         self.open_tables: dict[str, OpenTable]
+        self._points: dict[str, tuple[lmdb._Database, int]]
+        """What it takes to read one record of a table: its database, and the number its checksums start from."""
         self._errors = environment.errors
         self._lock = threading.Lock()
         self._transaction: lmdb.Transaction[bytes] | None = None
@@ -170,6 +172,7 @@ class Snapshot:
             )
             for name, record in records.items()
         }
+        self._points = {name: (table.records, table.id) for name, table in self.open_tables.items()}
 
     def close(self) -> None:
         """End the transaction; a second call does nothing."""

@@ -30,17 +30,18 @@ class LmdbView(Snapshot, BackendView):
 
     def get(self, table: str, key: str) -> bytes | None:
         """One record's bytes, or ``None``."""
-        found = self.open_tables.get(table)
-        if found is None:
+        point = self._points.get(table)
+        if point is None:
             return None
+        database, seed = point
         name = key.encode()
         try:
-            value = (self._gets.get(get_ident()) or self.own_get())(name, None, found.records)
+            value = (self._gets.get(get_ident()) or self.own_get())(name, None, database)
         except self._errors as error:
             raise failure(error, f"read key {key!r} of table {table!r}", self.path) from error
         if value is None:
             return None
-        if crc32(value, crc32(name, found.id)) != RESIDUE:
+        if crc32(value, crc32(name, seed)) != RESIDUE:
             self.damaged(table, name)
         return value[:-CRC_BYTES]
 

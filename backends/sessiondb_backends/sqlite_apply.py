@@ -77,7 +77,8 @@ class ChangeWriter:
 
     def _create(self, name: str, kind: TableKind) -> TableRow:
         number = max((row.id for row in self._tables.values()), default=0) + 1
-        view = free_view_name(name, number, [row.view for row in self._tables.values()])
+        taken = [other for (other,) in self._connection.execute("SELECT name FROM sqlite_master")]
+        view = free_view_name(name, number, taken)
         row = TableRow(number, name, kind, 0, view)
         self._connection.execute(table_ddl(row))
         return row

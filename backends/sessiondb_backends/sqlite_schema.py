@@ -230,9 +230,9 @@ def _folded(name: str) -> str:
 def free_view_name(name: str, number: int, taken: Iterable[str]) -> str:
     """The table's name, or where SQL has no room for that, the name and the table's id."""
     others = {_folded(other) for other in taken}
-    view = name
-    while _folded(view) in others or _folded(view).startswith(("sqlite_", "sessiondb_")):
-        view = f"{view} ({number})" if not _folded(view).startswith(("sqlite_", "sessiondb_")) else f"({number}) {view}"
+    view = f"({number}) {name}" if _folded(name).startswith(("sqlite_", "sessiondb_")) else name
+    while _folded(view) in others:
+        view = f"{view} ({number})"
     return view
 
 

@@ -1,8 +1,16 @@
-"""The LMDB backend keeps the contract of backends and tables."""
+"""The LMDB backend keeps the contract of backends and tables, and does what it can for durability."""
 
+import errno
+import os
+import shutil
 from pathlib import Path
 
-from sessiondb.testing import BackendContract, TableContract
+import pytest
+
+from sessiondb.backend import Position, TableChanges
+from sessiondb.errors import BackendError, ClosedError, CorruptionError, ReadOnlyError
+from sessiondb.testing import BackendContract, FaultyFiles, TableContract
+from sessiondb_backends import lmdb_env
 from sessiondb_backends.lmdb import LmdbBackend
 from sessiondb_backends.lmdb_format import MAGIC, State, decode_state, encode_state
 
@@ -37,3 +45,295 @@ class TestLmdbBackend(BackendContract):
 
 class TestLmdbTables(TableContract):
     url = "lmdb:///{path}.lmdb"
+
+
+def no_pause():
+    pass
+
+
+def put(backend, table="t", **images):
+    """One apply that moves the position on by one; returns a view of it."""
+    at = backend.position()
+    backend.apply({table: TableChanges("json", False, images)}, at, Position(at.epoch, at.lsn + 1), no_pause)
+    return backend.read()
+
+
+def folder_state(path):
+    """Every file's bytes and times."""
+    files = sorted(file for file in Path(path).rglob("*") if file.is_file())
+    return {str(file): (file.read_bytes(), file.stat().st_mtime_ns) for file in files}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "x.lmdb"
+
+
+@pytest.fixture
+def files():
+    return FaultyFiles()
+
+
+@pytest.fixture
+def backend(path, files):
+    opened = LmdbBackend.open(files, str(path), create=True)
+    yield opened
+    opened.close()
+
+
+# ---- durability
+
+
+def test_a_new_store_is_durable_when_open_returns(path):
+    files = FaultyFiles()
+    done = []
+    files.before = lambda operation, where: done.append((operation, where.removeprefix(str(path.parent))))
+    LmdbBackend.open(files, str(path), create=True).close()
+    done = [step for step in done if step[0] in ("fsync", "replace", "sync_folder")]
+    assert done == [
+        ("fsync", "/x.lmdb/creating.mdb"),
+        ("replace", "/x.lmdb/data.mdb"),
+        ("sync_folder", "/x.lmdb"),
+        ("sync_folder", ""),
+    ]
+
+
+def test_what_an_earlier_process_did_not_sync_is_durable_when_open_returns(backend, path):
+    backend.close()
+    files = FaultyFiles()
+    LmdbBackend.open(files, str(path), create=False).close()
+    assert files.counts["fsync"] == 1
+    assert files.counts["sync_folder"] == 2
+
+
+@pytest.mark.parametrize("operation", ["fsync", "sync_folder", "open", "pread", "names"])
+def test_a_store_that_cannot_be_read_or_synced_is_a_failure_and_not_empty(backend, path, operation):
+    put(backend, a=b"1").close()
+    backend.close()
+    files = FaultyFiles()
+    with files.failing(operation), pytest.raises(BackendError):
+        LmdbBackend.open(files, str(path), create=True)
+    assert dict(LmdbBackend.open(files, str(path), create=False).read().scan("t")) == {"a": b"1"}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_creation_that_failed_at_any_step_can_be_made_again(tmp_path, after):
+    for number in range(1, 100):
+        path, files = str(tmp_path / f"{number}.lmdb"), FaultyFiles()
+        with files.failing_at(number, errno.EIO, after=after) as failed:
+            try:
+                LmdbBackend.open(files, path, create=True).close()
+            except BackendError:
+                assert failed
+        exists = LmdbBackend.exists(files, path)
+        again = LmdbBackend.open(files, path, create=not exists)
+        assert (again.position(), again.read().tables(), again.check()) == (Position(1, 0), {}, [])
+        again.close()
+        assert set(os.listdir(path)) <= {"data.mdb", "lock.mdb", "creating.mdb-lock"}
+        if not failed:
+            break
+    assert number > 5
+
+
+def test_what_an_unfinished_creation_left_is_no_store_and_is_replaced(path, files):
+    (path / "wal").mkdir(parents=True)
+    (path / "creating.mdb").write_bytes(b"half of it")
+    (path / "creating.mdb-lock").write_bytes(b"")
+    assert LmdbBackend.exists(files, str(path)) is False
+    backend = LmdbBackend.open(files, str(path), create=True)
+    assert backend.position() == Position(1, 0)
+    backend.close()
+    assert sorted(os.listdir(path)) == ["data.mdb", "lock.mdb", "wal"]
+
+
+def test_files_are_readable_by_their_owner_only(backend, path):
+    assert path.stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in path.iterdir()} == {0o600}
+
+
+# ---- reading only
+
+
+def test_opening_read_only_changes_and_syncs_nothing(backend, path):
+    put(backend, a=b"1").close()
+    backend.close()
+    (path / "lock.mdb").unlink()
+    before = folder_state(path)
+    files = FaultyFiles()
+    opened = LmdbBackend.open(files, str(path), create=False, read_only=True)
+    assert dict(opened.read().scan("t")) == {"a": b"1"}
+    assert opened.check() == []
+    with pytest.raises(ReadOnlyError):
+        opened.apply({}, Position(1, 1), Position(1, 2), no_pause)
+    opened.close()
+    assert folder_state(path) == before
+    assert set(files.counts) <= {"open", "pread", "names"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_can_be_opened_read_only(backend, path):
+    put(backend, a=b"1").close()
+    backend.close()
+    (path / "lock.mdb").unlink()
+    path.chmod(0o500)
+    (path / "data.mdb").chmod(0o400)
+    try:
+        opened = LmdbBackend.open(FaultyFiles(), str(path), create=False, read_only=True)
+        assert opened.read().get("t", "a") == b"1"
+        opened.close()
+    finally:
+        path.chmod(0o700)
+
+
+def test_views_of_a_store_opened_read_only_end_with_it(backend, path, files):
+    """Without LMDB's lock file nothing would keep the next writer from the pages that they read."""
+    put(backend, a=b"1", b=b"2").close()
+    backend.close()
+    opened = LmdbBackend.open(files, str(path), create=False, read_only=True)
+    view = opened.read()
+    scan = view.scan("t")
+    assert next(scan) == ("a", b"1")
+    view.get("t", "a")
+    opened.close()
+    for read in (lambda: view.get("t", "a"), lambda: view.count("t"), lambda: list(view.scan("t"))):
+        with pytest.raises(ClosedError, match="after its end"):
+            read()
+    writer = LmdbBackend.open(files, str(path), create=False)
+    put(writer, a=b"3").close()
+    writer.close()
+
+
+def test_a_store_that_is_open_read_only_here_is_not_opened_for_writing(backend, path, files):
+    backend.close()
+    reader = LmdbBackend.open(files, str(path), create=False, read_only=True)
+    with pytest.raises(BackendError, match="read-only in this process"):
+        LmdbBackend.open(files, str(path), create=False)
+    reader.close()
+    LmdbBackend.open(files, str(path), create=False).close()
+
+
+# ---- one environment
+
+
+def test_one_environment_is_shared_and_closed_with_the_last_view(backend, path, files):
+    second = LmdbBackend.open(files, str(path), create=False)
+    linked = path.parent / "link"
+    linked.symlink_to(path)
+    third = LmdbBackend.open(files, str(linked), create=False)
+    assert len(lmdb_env._open) == 1
+    view = put(second, a=b"1")
+    for opened in (backend, second, third):
+        opened.close()
+        opened.close()
+    assert view.get("t", "a") == b"1"
+    assert len(lmdb_env._open) == 1
+    view.close()
+    view.close()
+    assert not lmdb_env._open
+
+
+def test_views_that_nobody_refers_to_give_their_place_back(backend):
+    for number in range(2_000):
+        assert put(backend, a=b"%d" % number).get("t", "a") == b"%d" % number if number % 100 == 0 else backend.read()
+    assert backend._environment.env.info()["num_readers"] < 10
+
+
+def test_a_handle_that_an_aborted_apply_opened_is_not_used(backend):
+    def fail():
+        raise BackendError("stop here")
+
+    images = {"a": b"1"}
+    with pytest.raises(BackendError, match="stop here"):
+        backend.apply({"t": TableChanges("json", False, images)}, Position(1, 0), Position(1, 1), fail)
+    backend.apply({"u": TableChanges("json", False, images)}, Position(1, 0), Position(1, 1), no_pause)
+    assert dict(backend.read().scan("u")) == images
+    assert backend.read().tables() == {"u": "json"}
+
+
+def test_databases_of_dropped_tables_are_used_again(backend):
+    lsn = 0
+    old = backend.read()
+    for _ in range(20):
+        for dropped in (False, True):
+            change = TableChanges(None if dropped else "json", dropped, {} if dropped else {"a": b"1"})
+            backend.apply({"t": change}, Position(1, lsn), Position(1, lsn + 1), no_pause)
+            lsn += 1
+        with backend._environment.env.begin() as transaction:
+            assert transaction.stat()["entries"] == 2
+    assert old.tables() == {}
+
+
+def test_thousands_of_tables_are_kept(path, files):
+    backend = LmdbBackend.open(files, str(path), create=True)
+    names = [f"table {n}" for n in range(2_500)]
+    changes = {name: TableChanges("json", False, {"a": b"1"}) for name in names}
+    backend.apply(changes, Position(1, 0), Position(1, 1), no_pause)
+    backend.close()
+    backend = LmdbBackend.open(files, str(path), create=False)
+    more = {f"more {n}": TableChanges("json", False, {"a": b"1"}) for n in range(2_000)}
+    backend.apply(more, Position(1, 1), Position(1, 2), no_pause)
+    view = backend.read()
+    assert len(view.tables()) == 4_500
+    assert {view.get(name, "a") for name in view.tables()} == {b"1"}
+    backend.close()
+
+
+def test_more_tables_than_fit_are_an_error_that_says_what_to_do(path, files, monkeypatch):
+    monkeypatch.setattr(lmdb_env, "DATABASES_MIN", 4)
+    backend = LmdbBackend.open(files, str(path), create=True)
+    many = {f"{n}": TableChanges("json", False, {"a": b"1"}) for n in range(5)}
+    with pytest.raises(BackendError, match="open it again"):
+        backend.apply(many, Position(1, 0), Position(1, 1), no_pause)
+    assert backend.read().tables() == {}
+    few = {"0": many["0"], "1": many["1"]}
+    backend.apply(few, Position(1, 0), Position(1, 1), no_pause)
+    backend.close()
+    backend = LmdbBackend.open(files, str(path), create=False)
+    backend.apply(many, Position(1, 1), Position(1, 2), no_pause)
+    assert len(backend.read().tables()) == 5
+    backend.close()
+
+
+# ---- the file under it
+
+
+@pytest.mark.parametrize("how", ["replaced", "removed"])
+def test_a_data_file_that_was_replaced_is_noticed(backend, path, how):
+    """Every write would go to a file without a name, and the log be let go."""
+    put(backend, a=b"1").close()
+    if how == "replaced":
+        shutil.copy(path / "data.mdb", path / "copy")
+        (path / "copy").replace(path / "data.mdb")
+    else:
+        (path / "data.mdb").unlink()
+    for call in (backend.position, lambda: backend.apply({}, Position(1, 1), Position(1, 2), no_pause)):
+        with pytest.raises(CorruptionError if how == "replaced" else BackendError, match=r"put .* back|missing"):
+            call()
+
+
+def test_a_damaged_record_is_never_served(backend, path):
+    """Neither by a read of one record nor by one of many, and not under another key or in another table."""
+    put(backend, a=b'{"text":"all is well"}', b=b"2")
+    view = put(backend, "u", a=b"3")
+    data = (path / "data.mdb").read_bytes()
+    with (path / "data.mdb").open("r+b") as stream:
+        at = data.find(b"all is well")
+        while at >= 0:
+            stream.seek(at)
+            stream.write(b"all is bad!")
+            at = data.find(b"all is well", at + 1)
+    for read in (
+        lambda: view.get("t", "a"),
+        lambda: view.get_many("t", ["a"]),
+        lambda: list(view.scan("t")),
+        lambda: list(view.find("t", ()).rows),
+    ):
+        with pytest.raises(CorruptionError, match=r"table 't': the record 'a' does not match its checksum"):
+            read()
+    assert view.get("t", "b") == b"2"
+    assert backend.check() == ["table 't': the record 'a' does not match its checksum"]
+
+
+def test_the_size_is_that_of_the_data_file(backend, path):
+    put(backend, a=b'"' + b"x" * 100_000 + b'"').close()
+    assert backend.size() == (path / "data.mdb").stat().st_size > 100_000

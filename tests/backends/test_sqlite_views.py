@@ -184,7 +184,7 @@ def spoil(path, statement):
     "statement",
     [
         "UPDATE sessiondb_1 SET record = '{\"n\":7}' WHERE key = 'b'",
-        "UPDATE sessiondb_1 SET record = CAST(X'ff' AS TEXT) WHERE key = 'b'",
+        "UPDATE sessiondb_1 SET record = CAST(X'7b226e223a22ff227d' AS TEXT) WHERE key = 'b'",  # no UTF-8
         "UPDATE sessiondb_1 SET crc = crc + 1 WHERE key = 'b'",
         "UPDATE sessiondb_1 SET record = (SELECT record FROM sessiondb_1 WHERE key = 'a') WHERE key = 'b'",
     ],
@@ -329,6 +329,13 @@ def test_a_name_that_is_taken_in_sql_gets_another_view(backend, path, tables, ex
     advance(backend, {name: TableChanges("json", False, {"a": b'{"x":1}'}) for name in tables}).close()
     assert sql_views(path) == expected
     assert backend.check() == []
+
+
+def test_a_view_keeps_clear_of_what_others_made_in_the_file(backend, path):
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE VIEW mine AS SELECT 1 AS one")
+    advance(backend, json_images("mine", a=b'{"x":1}')).close()
+    assert sql_views(path) == ["mine", "mine (1)"]
 
 
 def test_a_dropped_table_takes_its_view_and_its_sql_table_along(backend, path):

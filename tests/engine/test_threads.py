@@ -5,6 +5,7 @@ import threading
 import pytest
 
 import sessiondb
+from sessiondb.table import RANGE_ATTEMPTS
 
 THREADS = 8
 
