@@ -134,12 +134,17 @@ class LmdbBackend(Backend):
         Views of a store that was opened read-only end here: without LMDB's lock file nothing keeps the next writer
         from overwriting what they read, and they would serve wrong values.
         """
-        if self._closed:
-            return
-        self._closed = True
         for view in list(self._views):
             view.close()
-        self._environment.release()
+        self._let_go()
+
+    def __del__(self) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._environment.release()
 
     def abandon(self) -> None:
         """In a forked child: LMDB is not called again, not even to close."""

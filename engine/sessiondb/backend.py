@@ -97,7 +97,7 @@ class BackendView(ABC):
 
     @abstractmethod
     def tables(self) -> dict[str, TableKind]:
-        """Every table with its kind; a table exists from its first record until it is dropped."""
+        """Every table with its kind; a table exists from its first record or index until it is dropped."""
 
     @abstractmethod
     def get(self, table: str, key: str) -> bytes | None:
@@ -133,7 +133,10 @@ class BackendView(ABC):
         return None
 
     def indexes(self, table: str) -> frozenset[str]:
-        """The fields of the table that have an index; empty when the table is absent."""
+        """The fields that were declared to have an index; empty when the table is absent.
+
+        Also a backend that builds none remembers them: another one, or a later version, may.
+        """
         return frozenset()
 
     def close(self) -> None:  # noqa: B027 - a view that holds nothing need not say so
