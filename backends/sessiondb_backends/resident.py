@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from sessiondb.backend import BackendView, Changes, Found, Pace, Position, TableChanges, TableKind
 from sessiondb.field_index import sorted_in_pieces
@@ -30,6 +30,7 @@ SLICE_S = 0.001
 PAUSE_S = 0.00005
 
 Row = tuple[str, bytes]
+_T = TypeVar("_T")
 
 
 class _Lookup(NamedTuple):
@@ -246,7 +247,7 @@ def fold(state: dict[str, ResidentTable], changes: Changes, pace: Pace) -> dict[
             continue  # nothing but deletions in a table that is not there
         records = {} if before is None else _copy(before.records, pace)
         _change(records, change.images, pace)
-        keys = None if before is None else _keys(before, records, change.images)
+        keys = None if before is None else _keys(before, records, change.images, pace)
         indexes = {} if before is None else before.indexes
         folded[name] = ResidentTable(kind, records, keys, _indexes(kind, indexes, records, change, pace))
     return folded
@@ -292,13 +293,28 @@ def _change(records: dict[str, bytes], images: dict[str, bytes | None], pace: Pa
             pace()
 
 
-def _keys(before: ResidentTable, records: dict[str, bytes], images: dict[str, bytes | None]) -> list[str]:
+def _keys(before: ResidentTable, records: dict[str, bytes], images: dict[str, bytes | None], pace: Pace) -> list[str]:
     """The new table's keys in order, from the old one's: sorting all of them anew stops every thread for long."""
-    keys = before.sorted_keys()
-    if any(image is None and key in before.records for key, image in images.items()):
-        keys = [key for key in keys if key in records]
-    added = [key for key in images if key in records and key not in before.records]
-    return sorted(keys + sorted(added)) if added else keys
+    keys, known = before.sorted_keys(), before.records
+    added: list[str] = []
+    removed = False
+    for piece in _pieces(images.items(), pace):
+        added += [key for key, image in piece if image is not None and key not in known]
+        removed = removed or any(image is None and key in known for key, image in piece)
+    if removed:
+        kept: list[str] = []
+        for names in _pieces(keys, pace):
+            kept += [key for key in names if key in records]
+        keys = kept
+    return sorted(keys + sorted_in_pieces(added, pace)) if added else keys
+
+
+def _pieces(items: Iterable[_T], pace: Pace) -> Iterator[list[_T]]:
+    """The items, a slice of work at a time."""
+    rest = iter(items)
+    while piece := list(islice(rest, SLICE_RECORDS)):
+        yield piece
+        pace()
 
 
 def _breather() -> Pace:

@@ -15,6 +15,7 @@ import logging
 import sqlite3
 import threading
 import weakref
+from contextlib import suppress
 
 from sessiondb.backend import Backend, Changes, Identity, Pace, Position
 from sessiondb.errors import BackendError, CorruptionError, FencedError, SessionDBError
@@ -164,9 +165,15 @@ class SqliteBackend(Backend):
                 writer.execute(SET_POSITION, encode_meta(Meta(self._identity, position)))
                 writer.execute("COMMIT")
             except BaseException:
-                if writer.in_transaction:  # SQLite has rolled back by itself after some errors
-                    writer.execute("ROLLBACK")
+                self._undo(writer)
                 raise
+
+    def _undo(self, writer: sqlite3.Connection) -> None:
+        if writer.in_transaction:  # SQLite has rolled back by itself after some errors
+            writer.execute("ROLLBACK")
+        # What was undone still takes up space in the log: where the disk is full nothing could go on without it.
+        with suppress(sqlite3.Error):
+            checkpoint(writer, "TRUNCATE")
 
     def settle(self) -> None:
         """Move SQLite's log into the database file, and empty it.

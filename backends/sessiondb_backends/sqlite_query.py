@@ -173,12 +173,12 @@ def _between(value: str, kind: str, test: Between) -> _Term | None:
 
 
 def _between_texts(value: str, kind: str, low: Any, high: Any) -> _Term | None:
-    bounds = [("<=", high)] if high is not None else []
-    bounds.append((">=", "" if low is None else low))  # no numbers, also where the lower end is open
-    if not all(isinstance(bound, str) and _is_utf8(bound) for _, bound in bounds):
+    # Where an end is open the range ends with the texts: numbers come before them, blobs behind.
+    bounds = ["" if low is None else low, *([] if high is None else [high])]
+    if not all(isinstance(bound, str) and _is_utf8(bound) for bound in bounds):
         return None
-    terms = [f"{value} {comparison} ?" for comparison, _ in bounds]
-    return _Term(" AND ".join([*terms, f"{kind} = 'text'"]), tuple(bound for _, bound in bounds))
+    end = f"{value} < X''" if high is None else f"{value} <= ?"
+    return _Term(f"{value} >= ? AND {end} AND {kind} = 'text'", tuple(bounds))
 
 
 def _is_number(bound: object) -> bool:

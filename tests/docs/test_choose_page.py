@@ -116,3 +116,15 @@ def test_only_the_json_file_shrinks_and_the_others_use_their_free_pages(
                 db.table("t").clear()
                 db.checkpoint()
         assert size(file) < 2.5 * emptied
+
+
+def test_without_its_package_lmdb_is_a_config_error_with_the_pip_line(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = re.sub(r"\s+", " ", (ROOT / "docs" / "reference" / "errors.md").read_text("utf-8"))
+    assert "an LMDB location without the package `lmdb`" in errors
+    says('Needs `pip install "sessiondb[lmdb]"`.')
+    monkeypatch.setitem(sys.modules, "lmdb", None)
+    with pytest.raises(sessiondb.ConfigError, match=r'pip install "sessiondb\[lmdb\]"'):
+        sessiondb.open("x.lmdb")
+    assert files() == {}
