@@ -23,6 +23,7 @@ __all__ = [
     "Changes",
     "Found",
     "Identity",
+    "Ownership",
     "Pace",
     "Position",
     "TableChanges",
@@ -143,6 +144,16 @@ class BackendView(ABC):
         """Release what the view holds; it is not used after that."""
 
 
+class Ownership(NamedTuple):
+    """Who writes to a store on a server."""
+
+    owner: bytes
+    """16 random bytes that stand for one host's log; empty when nobody has written yet."""
+    lost_after: int | None
+    """For the owner that was asked about: the applied LSN when somebody else took over from it; what it committed
+    behind that never reached the server. ``None``: it owns the store, or never did."""
+
+
 class Backend(ABC):
     """A location that holds the applied state of one store.
 
@@ -157,6 +168,9 @@ class Backend(ABC):
     """True: every `apply` rewrites everything, so checkpoints are rarer, and always made at a clean close."""
     durable: ClassVar[bool] = True
     """False: nothing outlives the process; the store has no log."""
+    remote: ClassVar[bool] = False
+    """True: the store is on a server that other hosts reach too. Whoever opens it to write takes it over; the log is
+    this host's. `path` is what stands behind the scheme in the URL."""
     cached: ClassVar[bool] = False
     """True: `BackendView.get` costs enough for the engine to keep records that were read in a cache."""
 
@@ -213,6 +227,21 @@ class Backend(ABC):
             FencedError: the stored position is neither `expected` nor `position`; nothing was changed.
             BackendError: it failed; the state is the old one or the new one, never a mixture.
         """
+
+    def ownership(self, owner: bytes) -> Ownership:
+        """Who owns a remote store, and what became of this owner's time."""
+        raise NotImplementedError(f"{self.scheme} is not on a server")
+
+    def take_over(self, owner: bytes, expected: Position) -> Position:
+        """Make this owner the one that writes, in a new epoch; `apply` of any other one is fenced from here on.
+
+        Returns:
+            The stored position with the new epoch.
+
+        Raises:
+            FencedError: the stored position is not the expected one: somebody else came in between; try again.
+        """
+        raise NotImplementedError(f"{self.scheme} is not on a server")
 
     def settle(self) -> None:  # noqa: B027 - most backends have nothing to do
         """Called after each `apply`, when the view of what it stored is in use and the one before it may be let go.

@@ -95,6 +95,8 @@ class Checkpointer:
         self.checkpoints = 0
         self.failures = 0
         self.last_error: str | None = None
+        self.fenced: FencedError | None = None
+        """Somebody else took the store over: nothing can be moved any more, and nothing more is written."""
         self.waits = 0
         """Commits that had to wait for room in the log."""
         self._set_limits()
@@ -130,6 +132,8 @@ class Checkpointer:
         except SessionDBError as error:
             self.failures += 1
             self.last_error = str(error)
+            if isinstance(error, FencedError):
+                self.fenced = error
             raise
         finally:
             if self._running._is_owned():  # type: ignore[attr-defined]
@@ -214,6 +218,9 @@ class Checkpointer:
         Raises:
             StoreFailedError: there was none within `Options.lock_timeout`; the message gives the last failure.
         """
+        if self.fenced is not None:
+            # What failed is still frozen, so every commit comes by here.
+            raise FencedError(f"{self.fenced}; nothing was written") from self.fenced
         if not self._is_over(size):
             return
         self.waits += 1

@@ -27,7 +27,17 @@ class Location(NamedTuple):
     """Absolute, symlinks resolved; for a server the URL's rest, for ``memory:`` empty."""
 
     def __str__(self) -> str:
-        return self.path or f"{self.scheme}:"
+        """For people: without user, password and parameters."""
+        path = self.path
+        if not path:
+            return f"{self.scheme}:"
+        if self.scheme in SUFFIXES.values() or (path.startswith("/") and not path.startswith("//")):
+            return path
+        address, _, parameters = path.partition("?")
+        if "@" in parameters:  # no telling what is a password there
+            return f"{self.scheme}:"
+        slashes = "//" if address.startswith("//") else ""
+        return f"{self.scheme}:{slashes}{address.removeprefix('//').rpartition('@')[2]}"
 
 
 def parse_location(location: str | os.PathLike[str]) -> Location:
@@ -52,7 +62,7 @@ def parse_location(location: str | os.PathLike[str]) -> Location:
             raise UsageError(f"{text!r}: memory: takes no path; every open makes a database of its own")
         return Location(scheme, "")
     if scheme not in SUFFIXES.values():
-        return Location(scheme, rest)
+        return Location("postgresql" if scheme == "postgres" else scheme, rest)
     if not rest.startswith("///") or rest == "///":
         raise UsageError(
             f"{text!r}: write {scheme}:///relative/path with three slashes or {scheme}:////absolute/path with four"

@@ -16,7 +16,7 @@ from .errors import StoreFailedError, UsageError
 from .files import Files
 from .location import Location, parse_location
 from .opening import open_store
-from .storage import TableStorage, location_text
+from .storage import TableStorage
 from .table import Table
 from .versions import Upgrade
 
@@ -70,7 +70,7 @@ class LocationStorage(TableStorage[T]):
         **options: Any,
     ):
         self._place = self._place_of(path)
-        self._location = location_text(self._place)
+        self._location = str(self._place)
         self._options = Options(**options)
         self._files = files
         self._how: dict[str, Any] = {

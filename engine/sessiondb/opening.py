@@ -26,6 +26,7 @@ BUILT_IN = {
     "json": "sessiondb_backends.json_file:JsonFileBackend",
     "lmdb": "sessiondb_backends.lmdb:LmdbBackend",
     "memory": "sessiondb_backends.memory:MemoryBackend",
+    "postgresql": "sessiondb_backends.postgres:PostgresBackend",
     "sqlite": "sessiondb_backends.sqlite:SqliteBackend",
 }
 """Scheme to dotted name; nothing is imported until it is used."""
@@ -90,7 +91,9 @@ def _open(files: Files, location: Location, options: Options, backend: type[Back
     if shared is not None:
         return shared
     if not options.read_only:
-        if os.path.dirname(folder) == location.path:
+        if backend.remote:
+            _make_folders(files, os.path.dirname(folder))
+        elif os.path.dirname(folder) == location.path:
             _make_folder(files, location.path)  # a backend that is a folder holds its log itself
         _make_folder(files, folder)
     locks = StoreLocks(files, folder)
@@ -131,7 +134,7 @@ def _check_location(files: Files, location: Location, options: Options, backend:
     if options.read_only or not options.create:
         raise UsageError(f"there is no database at {location}; next: check the path")
     parent = os.path.dirname(location.path)
-    if files.stat(parent) is None:
+    if not backend.remote and files.stat(parent) is None:
         raise UsageError(f"the folder {parent} does not exist; next: make it, or choose another location")
     if files.stat(folder) is not None and (segment_names(files, folder) or files.stat(f"{folder}/HEAD") is not None):
         raise CorruptionError(
@@ -139,6 +142,13 @@ def _check_location(files: Files, location: Location, options: Options, backend:
             advice=f"put the store back; to start empty, move {folder} away",
         )  # fmt: skip
     return False
+
+
+def _make_folders(files: Files, folder: str) -> None:
+    """The folder and those above it."""
+    if files.stat(folder) is None:
+        _make_folders(files, os.path.dirname(folder))
+        _make_folder(files, folder)
 
 
 def _make_folder(files: Files, folder: str) -> None:

@@ -39,7 +39,7 @@ from .wal.log import AppendLog, LogTail
 from .wal.operations import Operation, decode_operations
 from .wal.reader import Frame
 from .wal.segment import SegmentSyncError, create_segment
-from .wal.verdict import LogContents, read_log
+from .wal.verdict import LogContents, read_log, segment_names
 
 __all__ = ["Recovered", "check_epoch", "recover", "replay_frame", "survey"]
 
@@ -113,6 +113,14 @@ def survey(files: Files, folder: str, uuid: bytes, applied: int) -> Survey:
     return Survey(contents, memtable, _head_last_lsn(head, uuid, contents), poisoned, notices, began)
 
 
+def _without_log(files: Files, folder: str, position: Position) -> Survey:
+    """As if the log were empty: whatever is there is not needed."""
+    names = segment_names(files, folder)
+    highest = max((name.epoch for name in names), default=0)
+    contents = LogContents(position.lsn, leftovers=names, highest_epoch=highest)
+    return Survey(contents, Memtable(position.lsn), 0, False, [], time.perf_counter())
+
+
 def check_epoch(contents: LogContents, position: Position, folder: str) -> None:
     """Refuse a log that is older than the backend: somebody put back a copy of an earlier state.
 
@@ -134,7 +142,10 @@ def _head_last_lsn(head: bytes, uuid: bytes, contents: LogContents) -> int:
     return 0 if position is None else position[0]
 
 
-def recover(files: Files, folder: str, uuid: bytes, position: Position, *, is_new: bool) -> Recovered:
+def recover(
+    files: Files, folder: str, uuid: bytes, position: Position, *, is_new: bool, new_epoch: bool = False,
+    keeps_log: bool = True,
+) -> Recovered:  # fmt: skip
     """Make the log ready to be appended to. The caller holds every lock of the store.
 
     Args:
@@ -143,15 +154,18 @@ def recover(files: Files, folder: str, uuid: bytes, position: Position, *, is_ne
         uuid: the store's identity, from the backend.
         position: what the backend holds.
         is_new: the backend was made just now, so a missing log is no surprise.
+        new_epoch: the position's epoch begins now: go on in a new segment of it.
+        keeps_log: False: the log holds nothing that the backend does not have; begin it anew at the position.
 
     Raises:
         CorruptionError: acknowledged data is damaged or missing; nothing was changed.
         StoreFailedError: the operating system refused.
     """
-    found = survey(files, folder, uuid, position.lsn)
-    check_epoch(found.contents, position, folder)
+    found = survey(files, folder, uuid, position.lsn) if keeps_log else _without_log(files, folder, position)
+    if not new_epoch:
+        check_epoch(found.contents, position, folder)
     try:
-        tail, torn = _continue(files, folder, uuid, position, found, is_new)
+        tail, torn = _continue(files, folder, uuid, position, found, is_new, new_epoch)
         head = _begin_head(files, folder, tail, position)
     except SegmentSyncError as error:
         raise _cannot(folder, error.cause) from error
@@ -215,24 +229,24 @@ def _cannot(folder: str, error: OSError) -> StoreFailedError:
 
 
 def _continue(
-    files: Files, folder: str, uuid: bytes, position: Position, found: Survey, is_new: bool
+    files: Files, folder: str, uuid: bytes, position: Position, found: Survey, is_new: bool, new_epoch: bool
 ) -> tuple[LogTail, TornTailReport | None]:
     """Steps 1 to 3: the tail to append at, and what was cut."""
     contents = found.contents
     newest = contents.newest
     if newest is not None:
         _sync_segment(files, folder, newest.name)
-    elif not is_new:
+    elif not is_new and not new_epoch:
         found.notices.append(f"the log was missing; the store is as the backend has it, at LSN {position.lsn}")
     torn = _quarantine_tail(files, folder, contents)
     for name in contents.unfinished:
         _quarantine_unfinished(files, folder, name)
     whole = newest is not None and torn is None and not contents.unfinished and not found.poisoned
-    if newest is not None and whole and not contents.sealed:
+    if newest is not None and whole and not contents.sealed and not new_epoch:
         file = files.open(f"{folder}/{newest.name}")
         return LogTail(newest, file, contents.end, contents.last_lsn, contents.last_crc, False), None
     epoch = newest.epoch if newest is not None and whole else max(contents.highest_epoch, position.epoch) + 1
-    if newest is None and is_new:
+    if new_epoch or (newest is None and is_new):
         epoch = position.epoch
     header = _next_header(uuid, epoch, contents)
     file, header = create_segment(files, folder, header)

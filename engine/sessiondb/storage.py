@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from .errors import ClosedError, UsageError, ValidationError
 from .keys import check_key
-from .location import Location
 from .wal.operations import Delete, Operation
 
 if TYPE_CHECKING:
     from .table import Table
     from .views import View
 
-__all__ = ["DatabaseStorage", "StateStorage", "TableStorage", "location_text"]
+__all__ = ["DatabaseStorage", "StateStorage", "TableStorage"]
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -164,7 +163,7 @@ class StateStorage(DatabaseStorage[T, S]):
         if table._codec.id is None:
             raise UsageError(f"table {table.name!r} has no id field; next: name it, as in db.table(..., id='id')")
         self._table = table
-        self._location = location_text(table._store.location)
+        self._location = str(table._store.location)
 
     @abstractmethod
     def _state_of(self, entities: dict[str, T]) -> S:
@@ -285,17 +284,6 @@ class TableStorage(StateStorage[T, dict[str, T]]):
         if not isinstance(state, Mapping):  # None must not be taken for "nothing"
             raise UsageError(f"a state is a dict from id to entity, not {state!r:.80}")
         return state.items()
-
-
-def location_text(location: Location) -> str:
-    """A location for people: without user, password and parameters."""
-    if not location.path or (location.path.startswith("/") and not location.path.startswith("//")):
-        return str(location)  # a file, or memory
-    address, _, parameters = location.path.partition("?")
-    if "@" in parameters:  # no telling what is a password there
-        return f"{location.scheme}:"
-    slashes = "//" if address.startswith("//") else ""
-    return f"{location.scheme}:{slashes}{address.removeprefix('//').rpartition('@')[2]}"
 
 
 def _check_id(table: Table[Any], id: object) -> str:

@@ -18,6 +18,7 @@ from .index_rules import IndexRules, check_image
 from .location import Location
 from .lock import StoreLocks
 from .memtable import Memtable
+from .ownership import claim, is_current
 from .query import FieldReader
 from .recovery import check_epoch, make_report, recover, survey, torn_report
 from .stats import RecoveryReport, Stats
@@ -59,7 +60,12 @@ class Store:
         After an exception of any kind call `abort`.
         """
         folder = type(self.backend).log_folder(self.location.path)
-        position = self.backend.position()
+        remote = type(self.backend).remote and folder is not None
+        keeps_log = True
+        if remote and folder is not None and not self.options.read_only:
+            position, keeps_log = claim(self.files, folder, self.backend, str(self.location))
+        else:
+            position = self.backend.position()
         base = self.reader.read()
         memtable = Memtable(position.lsn)
         if folder is None:
@@ -68,7 +74,9 @@ class Store:
         elif self.options.read_only:
             memtable = self._survey(folder, position)
         else:
-            recovered = recover(self.files, folder, self.identity.uuid, position, is_new=is_new)
+            recovered = recover(
+                self.files, folder, self.identity.uuid, position, is_new=is_new, new_epoch=remote, keeps_log=keeps_log
+            )
             self.log, memtable, self.report = recovered
         self.views = Views(memtable.last_lsn, base)
         self.views.install(Triple(memtable, None, base))
@@ -104,12 +112,16 @@ class Store:
     committer: Committer
 
     def _survey(self, folder: str, position: Position) -> Memtable:
-        if self.files.stat(folder) is None:
+        if self.files.stat(folder) is None or (
+            # What another host has written since does not stand on this host's log.
+            type(self.backend).remote and not is_current(self.files, folder, self.backend)
+        ):
             self.log = NoLog(position.epoch, position.lsn)
             self.report = _nothing_to_recover(position)
             return Memtable(position.lsn)
         found = survey(self.files, folder, self.identity.uuid, position.lsn)
-        check_epoch(found.contents, position, folder)
+        if not type(self.backend).remote:
+            check_epoch(found.contents, position, folder)
         epoch = position.epoch if found.contents.newest is None else found.contents.newest.epoch
         self.log = NoLog(epoch, found.contents.last_lsn)
         self.report = make_report(found, position, epoch, torn_report(found, folder))
@@ -265,6 +277,8 @@ class Store:
             raise StoreFailedError(f"cannot look at the log of {self.location}: {error}") from error
         failure, cache = log.failure, self.reader.cache
         state = "poisoned" if failure is not None else "read-only" if self.options.read_only else "open"
+        if self.checkpointer.fenced is not None:
+            state = "fenced"
         return Stats(
             location=str(self.location),
             backend=self.backend.scheme,

@@ -25,7 +25,7 @@ from sessiondb import (
 )
 from sessiondb import storage as storage_module
 from sessiondb.location import Location
-from sessiondb.storage import StateStorage, location_text
+from sessiondb.storage import StateStorage
 from sessiondb.table import RANGE_ATTEMPTS
 from sessiondb.testing import FaultyFiles
 from sessiondb.testing.storage_contract import Entity, StorageContract
@@ -266,7 +266,7 @@ def test_an_unknown_option_is_refused_at_once(kind, tmp_path):
     ],
 )
 def test_a_location_for_people_holds_no_password(location, text):
-    assert location_text(location) == text
+    assert str(location) == text
 
 
 # ---- failed is never absent
