@@ -20,6 +20,7 @@ from urllib.parse import quote
 from sessiondb.errors import BackendError, CorruptionError, SessionDBError
 
 __all__ = [
+    "FAILURES",
     "LIVE",
     "STILL",
     "STILL_WITH_LOG",
@@ -73,7 +74,7 @@ def connect(place: Place) -> sqlite3.Connection:
     """
     uri = f"file://{quote(os.fsencode(place.path))}?{place.mode}"
     with _opening:
-        connection = sqlite3.connect(uri, BUSY_S, isolation_level=None, check_same_thread=False, uri=True)
+        connection = sqlite3.connect(uri, timeout=BUSY_S, isolation_level=None, check_same_thread=False, uri=True)
         _connections[id(connection)] = (place, connection)
     try:
         _prepare(connection, place)
@@ -189,13 +190,18 @@ _STEPS = {
 }
 
 
-def failure(error: sqlite3.Error, what: str, path: str) -> SessionDBError:
-    """What an error of SQLite means."""
+FAILURES = (sqlite3.Error, UnicodeDecodeError)
+"""What a call of SQLite raises; the second where a message of its own quotes damaged text."""
+
+
+def failure(error: Exception, what: str, path: str) -> SessionDBError:
+    """What one of `FAILURES` means."""
     code = getattr(error, "sqlite_errorcode", None)
     code = None if code is None else code & 0xFF
     text = str(error)
     # A table that is missing, JSON that does not parse and text that is not UTF-8 were not written by sessiondb.
-    if code in _DAMAGE or text.startswith(("no such", "malformed", "Could not decode")):
+    damaged = code in _DAMAGE or isinstance(error, UnicodeDecodeError)
+    if damaged or text.startswith(("no such", "malformed", "Could not decode")):
         return CorruptionError(
             f"SQLite cannot {what}: {text}", path=path,
             advice="copy the file and its -wal file aside, run `sessiondb check`, restore a backup",
@@ -209,7 +215,7 @@ def translated(what: str, path: str) -> Iterator[None]:
     """Turn errors of SQLite and of the operating system into those of sessiondb."""
     try:
         yield
-    except sqlite3.Error as error:
+    except FAILURES as error:
         raise failure(error, what, path) from error
     except OSError as error:
         raise BackendError(

@@ -10,7 +10,7 @@ from zlib import crc32
 
 from sessiondb.errors import BackendError, CorruptionError
 
-from .sqlite_connection import STILL_WITH_LOG, Place, connect, disconnect, failure, keep_for_ever, translated
+from .sqlite_connection import FAILURES, STILL_WITH_LOG, Place, connect, disconnect, failure, keep_for_ever, translated
 from .sqlite_schema import READ_META, READ_TABLES, Meta, TableRow, decode_meta, decode_table
 
 __all__ = ["ROW", "Reader", "damaged", "read_meta", "read_tables"]
@@ -93,9 +93,9 @@ class Reader:
                 if not chunk:
                     return
                 yield chunk
-                length = 1 + sum(len(row[1]) for row in chunk)
+                length = 1 + sum(len(row[1] or b"") for row in chunk)
                 size = max(1, min(size * 4, 1_000, len(chunk) * CHUNK_BYTES // length))
-        except sqlite3.Error as error:
+        except FAILURES as error:
             raise failure(error, "read the store", self.path) from error
 
     def records(self, table: TableRow, sql: str, parameters: Iterable[Any] = ()) -> Iterator[tuple[str, bytes]]:
@@ -103,7 +103,11 @@ class Reader:
         number = table.id
         for chunk in self.stream(sql, parameters):
             for key, image, crc in chunk:
-                if crc32(image, crc32(key.encode(), number)) != crc:
+                try:
+                    whole = crc32(image, crc32(key.encode(), number)) == crc
+                except (AttributeError, TypeError):
+                    whole = False  # not even of the right types
+                if not whole:
                     raise damaged(self.path, table.name, key)
                 yield key, image
 
@@ -132,7 +136,7 @@ class Reader:
         self._close()
 
 
-def damaged(path: str, table: str, key: str) -> CorruptionError:
+def damaged(path: str, table: str, key: object) -> CorruptionError:
     """A record does not match its checksum."""
     return CorruptionError(
         f"the record {key!r} of table {table!r} does not match its checksum", path=path,

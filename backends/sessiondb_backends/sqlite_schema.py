@@ -179,9 +179,12 @@ def table_ddl(row: TableRow) -> str:
     )
 
 
-def record_crc(table_id: int, key: str, image: bytes) -> int:
-    """The checksum of a record: seeded with the table's id, over key and image."""
-    return crc32(image, crc32(key.encode(), table_id))
+def record_crc(table_id: int, key: bytes, image: bytes) -> int:
+    """The checksum of a record: seeded with the table's id, over the key's UTF-8 bytes, then the image.
+
+    Where every microsecond counts this is written out.
+    """
+    return crc32(image, crc32(key, table_id))
 
 
 # ---- fields as SQL

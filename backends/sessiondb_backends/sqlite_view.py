@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -12,7 +11,7 @@ from sessiondb.backend import BackendView, Found, TableKind
 from sessiondb.errors import BackendError
 from sessiondb.query import Condition, Order, Predicate
 
-from .sqlite_connection import failure
+from .sqlite_connection import FAILURES, failure
 from .sqlite_query import ALWAYS, filter_of, order_sql, whole_numbers
 from .sqlite_reader import ROW, Reader, damaged
 from .sqlite_schema import TableRow, physical_name
@@ -79,7 +78,9 @@ class SqliteView(BackendView):
                 raise damaged(reader.path, table, key)
         except UnicodeEncodeError:
             return None  # a lone surrogate: no stored key has one
-        except sqlite3.Error as error:
+        except TypeError as error:
+            raise damaged(reader.path, table, key) from error  # not even of the right type
+        except FAILURES as error:
             raise failure(error, f"read the record {key!r} of table {table!r}", reader.path) from error
         return image
 

@@ -1,6 +1,7 @@
 """`check` of the SQLite backend finds what reading alone does not."""
 
 import random
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -64,9 +65,9 @@ SPOILED = {
 @pytest.mark.parametrize(("statements", "message"), SPOILED.values(), ids=SPOILED)
 def test_check_says_what_another_program_did(store, statements, message):
     spoil(store, *statements)
-    problems = check(store)
-    assert len(problems) == 1
-    assert pytest.raises(CorruptionError, match=message).matches(CorruptionError(problems[0], path=store))
+    (problem, *more) = check(store)
+    assert re.search(message, problem)
+    assert all("on record" in problem for problem in more)
 
 
 def test_check_names_some_of_many_and_counts_them(store):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -89,11 +90,12 @@ class Program:
         try:
             call()  # type: ignore[operator]
         except StoreFailedError as error:
-            text = str(error).lower()
-            assert any(word in text for word in ("no space", "full", "enospc")), error
-            self.errors[type(error).__name__] += 1
-            return False
-        return True
+            failure = error
+        else:
+            return True
+        assert re.search("no space|full|enospc", str(failure).lower()), failure
+        self.errors[type(failure).__name__] += 1
+        return False
 
     def look(self) -> None:
         assert dict(self.table.items()) == self.acknowledged

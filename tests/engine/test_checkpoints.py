@@ -1,6 +1,7 @@
 """Checkpoints: what sets them off, what a failed one leaves behind, and how writers are held back."""
 
 import errno
+import gc
 import logging
 import threading
 
@@ -8,6 +9,7 @@ import pytest
 
 import sessiondb
 from sessiondb import BackendError, StoreFailedError
+from sessiondb.memtable import TableLayer
 
 
 @pytest.fixture
@@ -309,3 +311,17 @@ def test_a_read_only_database_refuses_a_checkpoint(db, open_db):
     db.close()
     with pytest.raises(sessiondb.ReadOnlyError):
         open_db(read_only=True).checkpoint()
+
+
+def test_a_memtable_that_has_been_moved_is_freed_slice_by_slice(open_db):
+    db = open_db()
+    db.table("t").put_many({f"k{number}": number for number in range(3_000)})
+    left = []
+
+    def pace():
+        layers = [found for found in gc.get_objects() if type(found) is TableLayer]
+        left.append(sum(len(layer.entries) == 3_000 for layer in layers))
+
+    db._open.checkpointer.run(pace)
+    assert left[-1] == 0
+    assert left.count(0) >= 5  # the table is gone, its parts are not yet
