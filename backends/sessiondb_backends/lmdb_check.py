@@ -9,10 +9,10 @@ from itertools import islice
 from sessiondb.errors import CorruptionError, WrongBackendError
 from sessiondb.files import Files
 
-from .lmdb_apply import index_keys_of
+from .lmdb_apply import field_reader
 from .lmdb_env import Environment
 from .lmdb_find import ALL_ENTRIES, forward
-from .lmdb_format import DIRECTORY, index_database, table_database
+from .lmdb_format import DIRECTORY, index_database, index_key, table_database
 from .lmdb_place import DATA, look
 from .lmdb_view import LmdbView
 
@@ -97,14 +97,15 @@ def _table(view: LmdbView, table: str) -> Iterator[str]:
     """Every record's checksum, and whether each index has exactly the entries that the records call for."""
     opened = view.open_tables[table]
     fields = list(opened.indexes)
-    keys_of = index_keys_of(fields)
+    read = field_reader(fields)
     records = 0
     for name, image in view.records(table):
         records += 1
         if image is None:
             yield f"table {table!r}: the record {_show(name)} does not match its checksum"
-        for field, key in zip(fields, keys_of(image or b""), strict=True):
-            if image is not None and not view.has_entry(opened.indexes[field], (key, name)):
+            continue
+        for field, value in zip(fields, read(image), strict=True):
+            if not view.has_entry(opened.indexes[field], (index_key(value), name)):
                 yield f"table {table!r}: the index on {field!r} lacks the record {_show(name)}"
     if records != view.count(table):
         yield f"table {table!r} has {records} records, but its count says {view.count(table)}"
@@ -115,12 +116,12 @@ def _table(view: LmdbView, table: str) -> Iterator[str]:
 
 def _surplus(view: LmdbView, table: str, field: str) -> Iterator[str]:
     """The entries of an index that no record calls for."""
-    keys_of = index_keys_of([field])
+    read = field_reader([field])
     entries = forward(view, view.open_tables[table].indexes[field], ALL_ENTRIES)
     while piece := list(islice(entries, SLICE_ENTRIES)):
         images = view.fetch(table, sorted({name for _, name in piece}))
         for key, name in piece:
-            if name not in images or keys_of(images[name])[0] != key:
+            if name not in images or index_key(read(images[name])[0]) != key:
                 yield f"table {table!r}: the index on {field!r} has a wrong entry for the record {_show(name)}"
 
 

@@ -74,6 +74,8 @@ def failure(error: Exception, what: str, path: str) -> SessionDBError:
         step = "close the store and open it again: that makes room for twice as many tables and indexes"
     elif name == "PanicError":
         step = "close the store and open it again"
+    elif error.args and "Input/output error" in str(error):
+        step = "look at the disk, which is failing or full (LMDB does not tell), then try again"
     else:
         step = "mend the cause and try again"
     return BackendError(f"LMDB cannot {what}: {error} ({path}); what was there is kept; next: {step}")

@@ -29,7 +29,7 @@ from .sqlite_schema import (
 __all__ = ["ChangeWriter"]
 
 SORT_RECORDS = 500
-SLICE_RECORDS = 48
+SLICE_RECORDS = 96
 SLICE_BYTES = 64 << 10
 """Work between two calls of `pace`: about 200 us."""
 FIELDS_MAX = 200

@@ -12,7 +12,7 @@ from sessiondb.errors import BackendError
 from sessiondb.query import Condition, Order, Predicate
 
 from .sqlite_connection import FAILURES, failure
-from .sqlite_query import ALWAYS, filter_of, order_sql, whole_numbers
+from .sqlite_query import ALWAYS, filter_of, order_hint, order_sql, whole_numbers
 from .sqlite_reader import ROW, Reader, damaged
 from .sqlite_schema import TableRow, physical_name
 
@@ -130,15 +130,18 @@ class SqliteView(BackendView):
         sorting = order_sql(row, order)
         if sorting is not None and not self._are_whole(row, whole_numbers(order)):
             sorting = None
-        sql = f"SELECT {ROW} FROM {physical_name(row)}"
+        is_short = limit is not None and sorting is not None
+        hint = order_hint(row, where, order) if is_short else ""
+        sql = f"SELECT {ROW} FROM {physical_name(row)}{hint}"
         if chosen.sql:
             sql += f" WHERE {chosen.sql}"
         if sorting is not None:
             sql += f" ORDER BY {sorting}"
         matches = Predicate(where).matches if chosen.doubt else None
-        if limit is None or sorting is None:
-            return Found(_passing(self.reader.records(row, sql, chosen.parameters), matches), True, sorting is not None)
-        return Found(self._first(row, sql, chosen.parameters, matches, limit), exact=True, ordered=True)
+        if limit is not None and is_short:
+            return Found(self._first(row, sql, chosen.parameters, matches, limit), exact=True, ordered=True)
+        rows = _passing(self.reader.records(row, sql, chosen.parameters), matches)
+        return Found(rows, exact=True, ordered=sorting is not None)
 
     def _are_whole(self, row: TableRow, values: list[str]) -> bool:
         """Whether SQLite holds none of these integers as a floating number: those are the largest ones."""

@@ -58,7 +58,7 @@ scalars = st.sampled_from([value for value in VALUES if not isinstance(value, (l
 documents = st.fixed_dictionaries(
     {}, optional={"f": st.sampled_from(VALUES), "g": st.sampled_from(VALUES[:12]), "é'\"": st.sampled_from(VALUES)}
 ).map(lambda document: json.dumps(document, ensure_ascii=False).encode()) | st.sampled_from(
-    [b"1", b"null", b'"f"', b"[]", b'[{"f":1}]', b'{"f":1,"f":2}', b'{"f":1e400}']
+    [b"1", b"null", b'"f"', b"[]", b'[{"f":1}]', b'{"f":1,"f":2}']
 )  # fmt: skip
 images = st.dictionaries(st.sampled_from([f"{n:02}" for n in range(40)]), st.none() | documents, max_size=40)
 fields = st.sampled_from(["f", "f", "g", "é'\""])
@@ -231,7 +231,7 @@ def spoil(backend, change):
 
 def test_an_index_that_names_a_missing_record_is_damage(backend):
     advance(backend, {"a": b'{"f":1}', "b": b'{"f":1}'}, {"f": True})
-    spoil(backend, lambda index: index.put(index_key(1).key, b"nobody"))
+    spoil(backend, lambda index: index.put(index_key(1), b"nobody"))
     with pytest.raises(CorruptionError, match="an index names the record 'nobody', which is not there"):
         list(backend.read().find("t", (Condition("f", Equal(1)),)).rows)
     assert backend.check() == ["table 't': the index on 'f' has a wrong entry for the record 'nobody'"]
@@ -241,13 +241,13 @@ def test_check_says_what_an_index_lacks_and_what_it_has_too_much(backend):
     advance(backend, {f"{n}": b'{"f":%d}' % n for n in range(3)}, {"f": True})
 
     def change(index):
-        assert index.delete(index_key(1).key, b"1")
-        index.put(index_key(7).key, b"2")
+        assert index.delete(index_key(1), b"1")
+        index.put(index_key(7), b"2")
 
     spoil(backend, change)
     # As many entries as records: every record is looked for.
     assert backend.check() == ["table 't': the index on 'f' lacks the record '1'"]
-    spoil(backend, lambda index: index.put(index_key(8).key, b"0"))
+    spoil(backend, lambda index: index.put(index_key(8), b"0"))
     assert backend.check() == [
         "table 't': the index on 'f' lacks the record '1'",
         "table 't': the index on 'f' has a wrong entry for the record '2'",

@@ -145,7 +145,8 @@ def test_a_file_that_was_cut_inside_the_meta_pages_is_refused(store, size):
     ("offset", "data"),
     [
         (0, b"\x05"), (10, b"\x09"), (16, b"\0\0\0\0"), (40, bytes(4)), (40, b"\x01\x10\0\0"), (46, b"\xff\0"),
-        (80, b"\xff" * 7), (128, b"\x01" * 8), (120, b"\xff" * 7), (136, bytes(8)), (144, b"\xff" * 8), (144, b"\x80\x84"),
+        (80, b"\xff" * 7), (128, b"\x01" * 8), (120, b"\xff" * 7), (136, bytes(8)), (144, b"\xff" * 8),
+        (144, b"\x80\x84"),
     ],
     ids=["page number", "flags", "magic", "no page size", "odd page size", "depth", "free root", "main root",
          "entries", "no last page", "huge transaction", "other transaction"],

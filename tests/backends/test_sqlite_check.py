@@ -54,7 +54,7 @@ SPOILED = {
     "bytes became text": (["UPDATE sessiondb_2 SET record = 'x'"], "types text and text"),
     "an index is gone": (["DROP INDEX sessiondb_1_1"], "index on 'n' of table 't' is missing"),
     "an index is another one": (
-        ["DROP INDEX sessiondb_1_1", "CREATE INDEX sessiondb_1_1 ON sessiondb_1(json_extract(record, '$.\"x\"'))"],
+        ["DROP INDEX sessiondb_1_1", "CREATE INDEX sessiondb_1_1 ON sessiondb_1(json_extract(record, '$.\"x\"'), key)"],
         "index on 'n' of table 't' is missing or another one",
     ),
     "the records of a table are gone": (["DROP TABLE sessiondb_2"], "no such table"),

@@ -122,6 +122,7 @@ def test_reading_goes_on_in_other_threads_while_the_store_settles(backend):
 
 
 def test_a_view_that_is_garbage_closes_its_connection(backend, path):
+    gc.collect()
     before = len(sqlite_connection._connections)
     view = advance(backend, json_images(a=b"1"))
     scan = view.scan("t")

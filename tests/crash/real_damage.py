@@ -40,6 +40,7 @@ __all__ = ["KINDS", "STORES", "Case", "Report", "Store", "cases", "judge_all", "
 STORES = ("sqlite hot", "sqlite settled", "lmdb")
 KINDS = ("bits", "cuts", *(f"{what} {block}" for what in ("zero", "garbage") for block in (8, 64, 512, 4096)))
 HANG_S = 30
+HUNG = "died of SIGALRM"
 WRONG = "wrong"
 
 
@@ -265,6 +266,7 @@ def judge_all(store: Store, chosen: Sequence[Case], folder: Path, workers: int) 
     """Judge all cases, in worker processes."""
     report = Report(Counter(), [], [])
     left: Iterator[Case] = iter(chosen)
+    again: set[Case | None] = set()
     crew = [_Worker(store, folder / f"worker{number}") for number in range(workers)]
     for worker in crew:
         _next(worker, left)
@@ -274,6 +276,10 @@ def judge_all(store: Store, chosen: Sequence[Case], folder: Path, workers: int) 
             if worker.pipe in ready:
                 case = worker.case
                 outcome = worker.take()
+                if outcome == HUNG and case not in again:
+                    again.add(case)  # or the whole machine stood still
+                    worker.give(case)
+                    continue
                 report.counts[outcome.partition(" ")[0].rstrip(":")] += 1
                 if outcome.startswith(WRONG):
                     report.wrong.append(f"{store.kind}, {case}: {outcome}")
