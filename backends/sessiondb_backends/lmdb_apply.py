@@ -92,7 +92,8 @@ class Writer:
             if field not in table.indexes:
                 table = self._build_index(name, table, field)
         if table != before:
-            self._transaction.put(table_key(name), encode_table(table), db=self._directory)
+            key = table_key(name)
+            self._transaction.put(key, encode_table(key, table), db=self._directory)
         self._tables[name] = table
 
     def _forget(self, name: str) -> None:

@@ -10,7 +10,8 @@ import ctypes
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -19,7 +20,7 @@ from sessiondb.errors import BackendError, ClosedError, ConfigError, CorruptionE
 if TYPE_CHECKING:
     import lmdb
 
-__all__ = ["MAP_BYTES", "Environment", "driver", "failure"]
+__all__ = ["MAP_BYTES", "Environment", "OutOfOrder", "driver", "failing", "failure"]
 
 MAP_BYTES = (1 << 40, 1 << 36, 1 << 32, 1 << 30)
 """Sizes of the map, the first that the address space allows. It costs no memory and no disk; making it larger later
@@ -28,9 +29,12 @@ READERS_MAX = 1024
 DATABASES_MIN = 4096
 """Tables and indexes that fit at least; twice as many as there are, if that is more."""
 
-DAMAGE = {"CorruptedError", "PageNotFoundError", "InvalidError", "NotFoundError", "IncompatibleError"}
-"""Errors of the driver that can only come from a damaged file; the last two: a database that the directory names is
-missing, or is none."""
+DAMAGE = {
+    "CorruptedError", "PageNotFoundError", "InvalidError", "CursorFullError", "NotFoundError", "IncompatibleError",
+    "BadTxnError",
+}  # fmt: skip
+"""Errors of the driver that can only come from a damaged file. A tree that is deeper than can be; a database that the
+directory names and that is missing or is none; a transaction that has met damage before, and is of no use any more."""
 
 _T = TypeVar("_T")
 
@@ -79,6 +83,23 @@ def failure(error: Exception, what: str, path: str) -> SessionDBError:
     else:
         step = "mend the cause and try again"
     return BackendError(f"LMDB cannot {what}: {error} ({path}); what was there is kept; next: {step}")
+
+
+class OutOfOrder(Exception):
+    """A damaged tree: its entries do not ascend. Following it might never end."""
+
+
+@contextmanager
+def failing(errors: type[Exception], what: str, path: str) -> Iterator[None]:
+    """Errors of LMDB (of the class `errors`) as ours."""
+    try:
+        yield
+    except errors as error:
+        raise failure(error, what, path) from error
+    except OutOfOrder as error:
+        raise CorruptionError(
+            f"LMDB cannot {what}: entries are out of order, so pages are damaged", path=path
+        ) from error
 
 
 class _Reader(Protocol):
@@ -150,11 +171,12 @@ class Environment:
         env = _with_largest_map(opened, lmdb.Error, path)
         made = cls(key, path, env, lmdb.Error, protected=not read_only)
         try:
-            if not read_only:
-                env.reader_check()  # reads of killed processes keep pages from being reused
-        except lmdb.Error as error:
+            with failing(lmdb.Error, "clear stale readers", path):
+                if not read_only:
+                    env.reader_check()  # reads of killed processes keep pages from being reused
+        except BaseException:
             env.close()
-            raise failure(error, "clear stale readers", path) from error
+            raise
         return made
 
     def retain(self) -> None:

@@ -66,14 +66,11 @@ class State(NamedTuple):
     position: Position
 
 
-def _sealed(body: bytes) -> bytes:
-    return body + crc32(body).to_bytes(CRC_BYTES, "little")
-
-
 def encode_state(state: State) -> bytes:
     """The bytes of a state: magic, format version u32, uuid, epoch u64, LSN u64, CRC."""
     identity, position = state
-    return _sealed(_STATE.pack(MAGIC, identity.format_version, identity.uuid, position.epoch, position.lsn))
+    body = _STATE.pack(MAGIC, identity.format_version, identity.uuid, position.epoch, position.lsn)
+    return body + crc32(body).to_bytes(CRC_BYTES, "little")
 
 
 def decode_state(data: bytes) -> State | None:
@@ -111,14 +108,15 @@ def table_name(key: bytes) -> str:
     return key[len(TABLE_PREFIX) :].decode()
 
 
-def encode_table(record: TableRecord) -> bytes:
-    """The bytes of a table's entry: compact JSON, CRC."""
-    return _sealed(msgspec.json.encode(record))
+def encode_table(key: bytes, record: TableRecord) -> bytes:
+    """The bytes of a table's entry: compact JSON, and the CRC over key and JSON: a name that rots is noticed too."""
+    body = msgspec.json.encode(record)
+    return body + crc32(body, crc32(key)).to_bytes(CRC_BYTES, "little")
 
 
-def decode_table(data: bytes) -> TableRecord | None:
-    """A table's entry; ``None`` when the bytes are damaged."""
-    if crc32(data) != RESIDUE:
+def decode_table(key: bytes, data: bytes) -> TableRecord | None:
+    """A table's entry; ``None`` when key or bytes are damaged."""
+    if crc32(data, crc32(key)) != RESIDUE:
         return None
     try:
         return _decode_table(data[:-CRC_BYTES])

@@ -174,7 +174,13 @@ def _problem(meta: _ParsedMeta, number: int) -> str:
 
 
 def entries_of(record: bytes) -> int:
-    """The number of entries that a database record states."""
+    """The number of entries that a database record states.
+
+    Raises:
+        DamagedPages: it is no such record.
+    """
+    if len(record) != _DATABASE.size:
+        raise DamagedPages("a named database is none", 0)
     return int(_DATABASE.unpack(record)[-2])
 
 

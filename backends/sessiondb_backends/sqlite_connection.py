@@ -13,7 +13,8 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from functools import cache
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -33,6 +34,7 @@ __all__ = [
     "failure",
     "is_open",
     "keep_for_ever",
+    "must_be_able",
     "peeking",
     "translated",
 ]
@@ -63,6 +65,26 @@ _connections: dict[int, tuple[Place, sqlite3.Connection]] = {}
 """Every open connection of this process, by its `id`. Only atomic operations: destructors come here too."""
 _opening = threading.RLock()
 _kept: list[sqlite3.Connection] = []
+
+
+@cache
+def must_be_able() -> None:
+    """Look once whether this Python's SQLite can do what is asked of it.
+
+    Raises:
+        BackendError: it cannot.
+    """
+    lacking = "" if sqlite3.threadsafety == 3 else "connections that threads may share"
+    try:
+        with closing(sqlite3.connect(":memory:")) as connection:
+            connection.execute("SELECT json_type('[]', '$.\"a\"') ORDER BY 1 NULLS LAST")
+    except sqlite3.OperationalError as error:
+        lacking = f"JSON functions and NULLS LAST ({error})"
+    if lacking:
+        raise BackendError(
+            f"the SQLite {sqlite3.sqlite_version} of this Python has no {lacking}; "
+            "next: use a Python whose SQLite is 3.38 or newer"
+        )
 
 
 def connect(place: Place) -> sqlite3.Connection:

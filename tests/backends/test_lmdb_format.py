@@ -1,8 +1,10 @@
 """The bytes of a store in LMDB: states, directory entries, values and index keys."""
 
 import json
+import re
 import zlib
 from itertools import pairwise
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -53,17 +55,18 @@ def test_a_later_version_is_told_by_its_number_whatever_else_it_holds():
 
 def test_a_directory_entry_comes_back_and_no_wrong_byte_is_taken():
     record = TableRecord(7, "json", {"task_id": 1, 'é"': 2})
-    data = encode_table(record)
-    assert decode_table(data) == record
+    data = encode_table(b"t:t", record)
+    assert decode_table(b"t:t", data) == record
+    assert decode_table(b"t:u", data) is None
     assert json.loads(data[:-4]) == {"id": 7, "kind": "json", "indexes": {"task_id": 1, 'é"': 2}}
     for place in range(len(data)):
-        assert decode_table(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]) is None
-        assert decode_table(data[:place]) is None
+        assert decode_table(b"t:t", data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]) is None
+        assert decode_table(b"t:t", data[:place]) is None
 
 
 def test_a_directory_entry_that_is_none_is_damage_even_with_a_good_checksum():
     for body in (b"", b"{}", b'{"id":"1","kind":"json"}', b'{"id":1,"kind":"text"}', b'{"id":1,"kind":"json","x":1}'):
-        assert decode_table(body + zlib.crc32(body).to_bytes(4, "little")) is None
+        assert decode_table(b"t:t", body + zlib.crc32(b"t:t" + body).to_bytes(4, "little")) is None
 
 
 def test_any_table_name_comes_back():
@@ -156,3 +159,37 @@ def test_a_number_is_written_as_the_format_says():
     assert (index_key(None).hex(), index_key(ABSENT).hex()) == ("01", "02")
     assert index_key("é") == b"\x30\xc3\xa9"
     assert index_key([1]) == b"\x40" + msgspec.json.encode([1])
+
+
+# ---- the specification
+
+PAGE = (Path(__file__).parents[2] / "docs" / "format" / "lmdb.md").read_text("utf-8")
+
+
+def line_of(*parts):
+    """A line of an example, however wide its columns are."""
+    return [line for line in PAGE.splitlines() if line.replace(" ", "").startswith("".join(parts))]
+
+
+def test_the_worked_example_is_what_the_code_writes():
+    uuid = bytes.fromhex("00112233445566778899aabbccddeeff")
+    state = encode_state(State(Identity(uuid, 1), Position(1, 9)))
+    entry = encode_table(b"t:sessions", TableRecord(1, "json", {"branch": 1}))
+    value = encode_value(1, b"task-1", b'{"branch":"fix"}')
+    assert line_of("sessiondb", "state", state.hex())
+    assert line_of("sessiondb", table_key("sessions").decode(), entry[:-4].decode(), entry[-4:].hex())
+    assert line_of("t1", "task-1", value[:-4].decode(), value[-4:].hex())
+    assert line_of("i1", index_key("fix").hex(), "task-1")
+    for number in (None, False, True, -1.5, 0, 1, 2**53 + 1, 2**64 - 1, [1]):
+        assert line_of(json.dumps(number), index_key(number).hex())
+
+
+def test_a_state_can_be_read_by_the_specification_alone():
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| (\w+) \|", PAGE, re.MULTILINE)
+    fields = {name: encode_state(STATE)[int(at) : int(at) + int(width)] for at, width, name in rows}
+    assert fields["magic"] == b"sdblmdb\n"
+    assert fields["uuid"] == STATE.identity.uuid
+    numbers = {name: int.from_bytes(data, "little") for name, data in fields.items()}
+    assert (numbers["format"], numbers["epoch"], numbers["lsn"]) == (1, STATE.position.epoch, STATE.position.lsn)
+    assert numbers["crc"] == zlib.crc32(encode_state(STATE)[:44])
+    assert f"`0x{RESIDUE:08X}`" in PAGE
