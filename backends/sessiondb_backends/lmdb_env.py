@@ -30,11 +30,16 @@ DATABASES_MIN = 4096
 """Tables and indexes that fit at least; twice as many as there are, if that is more."""
 
 DAMAGE = {
-    "CorruptedError", "PageNotFoundError", "InvalidError", "CursorFullError", "NotFoundError", "IncompatibleError",
-    "BadTxnError",
-}  # fmt: skip
-"""Errors of the driver that can only come from a damaged file. A tree that is deeper than can be; a database that the
-directory names and that is missing or is none; a transaction that has met damage before, and is of no use any more."""
+    "OutOfOrder",
+    "CorruptedError",
+    "PageNotFoundError",
+    "InvalidError",
+    "CursorFullError",  # a tree is deeper than can be
+    "NotFoundError",  # a database that the directory names is missing
+    "IncompatibleError",  # or is none
+    "BadTxnError",  # the transaction has met damage before, and is of no use any more
+}
+"""Names of errors that can only come from a damaged file."""
 
 _T = TypeVar("_T")
 
@@ -65,6 +70,13 @@ def driver() -> ModuleType:
     return lmdb
 
 
+class OutOfOrder(Exception):
+    """A damaged tree: its entries do not ascend. Following it might never end."""
+
+    def __init__(self) -> None:
+        super().__init__("entries are out of order, so pages are damaged")
+
+
 def failure(error: Exception, what: str, path: str) -> SessionDBError:
     """An error of LMDB as one of ours: damage is told from refusal."""
     name = type(error).__name__
@@ -85,21 +97,13 @@ def failure(error: Exception, what: str, path: str) -> SessionDBError:
     return BackendError(f"LMDB cannot {what}: {error} ({path}); what was there is kept; next: {step}")
 
 
-class OutOfOrder(Exception):
-    """A damaged tree: its entries do not ascend. Following it might never end."""
-
-
 @contextmanager
 def failing(errors: type[Exception], what: str, path: str) -> Iterator[None]:
     """Errors of LMDB (of the class `errors`) as ours."""
     try:
         yield
-    except errors as error:
+    except (errors, OutOfOrder) as error:
         raise failure(error, what, path) from error
-    except OutOfOrder as error:
-        raise CorruptionError(
-            f"LMDB cannot {what}: entries are out of order, so pages are damaged", path=path
-        ) from error
 
 
 class _Reader(Protocol):

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
 from threading import get_ident
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from zlib import crc32
 
 from sessiondb.backend import Position
-from sessiondb.errors import ClosedError, CorruptionError
+from sessiondb.errors import ClosedError, CorruptionError, SessionDBError
 
-from .lmdb_env import Environment, OutOfOrder, failing
+from .lmdb_env import Environment, OutOfOrder, failure
 from .lmdb_format import (
     CRC_BYTES,
     DIRECTORY,
@@ -217,8 +217,7 @@ class Snapshot:
 
     def own_get(self) -> Get:
         """The way of this thread to single records, found once."""
-        self._usable()
-        get: Get = self._get_in_turn
+        get = _in_turn(self._lock, self._usable().get)
         if len(self._own) < OWN_TRANSACTIONS_MAX:
             with suppress(self._errors):  # all of LMDB's places for readers are taken
                 own = self.environment.env.begin()
@@ -229,10 +228,6 @@ class Snapshot:
                     own.abort()  # the store has moved on
         self._gets[get_ident()] = get
         return get
-
-    def _get_in_turn(self, key: bytes, default: None, database: lmdb._Database) -> bytes | None:
-        with self._lock:
-            return self._usable().get(key, default, database)
 
     # ---- records
 
@@ -358,13 +353,31 @@ class Snapshot:
         with self._failing("read"), self._lock, self._usable().cursor(database) as cursor:
             yield cursor
 
-    def _failing(self, what: str) -> AbstractContextManager[None]:
-        return failing(self._errors, what, self.path)
+    @contextmanager
+    def _failing(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (self._errors, OutOfOrder) as error:
+            raise self.failed(error, what) from error
+
+    def failed(self, error: Exception, what: str) -> SessionDBError:
+        """The error of a read as ours: another thread may have closed the view in the middle of it."""
+        return failure(error, what, self.path) if self._transaction is not None else ClosedError(self._reason)
 
     def _usable(self) -> lmdb.Transaction[bytes]:
         if self._transaction is None:
             raise ClosedError(self._reason)
         return self._transaction
+
+
+def _in_turn(lock: threading.Lock, get: Get) -> Get:
+    """The same for several threads. Not a method: a view that referred to itself would outlive its last user."""
+
+    def locked(key: bytes, default: None, database: lmdb._Database) -> bytes | None:
+        with lock:
+            return get(key, default, database)
+
+    return locked
 
 
 def _databases(records: dict[str, TableRecord]) -> Iterator[bytes]:

@@ -91,6 +91,8 @@ class ChangeWriter:
         return msgspec.structs.replace(row, indexes=indexes)
 
     def _make_indexes(self, row: TableRow, change: TableChanges) -> TableRow:
+        if row.kind != "json":
+            return row  # raw bytes have no fields
         indexes = dict(row.indexes)
         for field, wanted in change.indexes.items():
             if wanted and field not in indexes:

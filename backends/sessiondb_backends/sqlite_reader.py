@@ -159,7 +159,8 @@ class Readers:
     """
 
     def __init__(self, first: Reader):
-        self._first: Reader | None = first
+        self.current: Reader | None = first
+        """The first; ``None`` when they were closed."""
         self._path = first.path
         self._turn = 0
         self._idle: list[Reader] = []
@@ -171,7 +172,7 @@ class Readers:
         Raises:
             BackendError: they were closed.
         """
-        first = self._first
+        first = self.current
         if first is None:
             raise BackendError(f"this view of {self._path} was closed; next: take a new one")
         return first
@@ -192,21 +193,21 @@ class Readers:
 
     def give_back(self, reader: Reader) -> None:
         """Keep it for the next one; without locks, as destructors come here too."""
-        if reader is not self._first and reader.turn == self._turn and len(self._idle) < IDLE_MAX:
+        if reader is not self.current and reader.turn == self._turn and len(self._idle) < IDLE_MAX:
             self._idle.append(reader)
 
     def renew(self, reader: Reader) -> None:
         """Go on in a new read transaction if that shows the same state; what reads now goes on in the old one."""
-        if self._first is not None and reader.meta == self._first.meta:
+        if self.current is not None and reader.meta == self.current.meta:
             self._turn += 1
             self._idle.clear()
-            self._first = reader
+            self.current = reader
 
     def close(self) -> None:
         """Let go of all; what reads now keeps its own until it ends."""
         self._turn += 1
         self._idle.clear()
-        self._first = None
+        self.current = None
 
 
 def damaged(path: str, table: str, key: object) -> CorruptionError:

@@ -50,7 +50,7 @@ class SqliteView(BackendView):
         if statement is None:
             return None
         sql, number = statement
-        reader = self.readers.first
+        reader = self.readers.current or self.readers.first
         try:
             with reader.lock:
                 row = reader.execute(sql, (key,)).fetchone()
