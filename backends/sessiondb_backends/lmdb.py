@@ -8,8 +8,6 @@ while it lives.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from sessiondb.backend import Backend, Changes, Identity, Pace, Position
 from sessiondb.errors import BackendError, CorruptionError, FencedError, ReadOnlyError, UnsupportedFormatError
@@ -17,7 +15,7 @@ from sessiondb.files import Files
 
 from . import lmdb_check, lmdb_place
 from .lmdb_apply import Writer
-from .lmdb_env import Environment, driver, failure
+from .lmdb_env import Environment, driver, failing
 from .lmdb_format import DIRECTORY, FORMAT_VERSION, STATE_KEY, State, encode_state
 from .lmdb_place import DATA, LOG, attempt, is_store, look, sync
 from .lmdb_snapshot import Get, read_state
@@ -88,7 +86,10 @@ class LmdbBackend(Backend):
     def position(self) -> Position:
         """From the store's state, in a new transaction on the file that has the name now."""
         self._must_be_in_place()
-        with _failing(self._environment, "read the position"), self._environment.env.begin() as transaction:
+        with (
+            failing(self._environment.errors, "read the position", self._path),
+            self._environment.env.begin() as transaction,
+        ):
             return self._stored(transaction.get).position
 
     def read(self) -> LmdbView:
@@ -104,7 +105,7 @@ class LmdbBackend(Backend):
             raise ReadOnlyError(f"{self._path} was opened read-only; next: open it for writing")
         self._must_be_in_place()
         environment = self._environment
-        with environment.writing, _failing(environment, "write"):
+        with environment.writing, failing(environment.errors, "write", self._path):
             # Pages that a killed process was reading would never be used again: the file would grow for ever.
             environment.env.reader_check()
             with environment.env.begin(write=True) as transaction:
@@ -188,7 +189,7 @@ def _open_directory(environment: Environment) -> State:
         CorruptionError: it is damaged.
         UnsupportedFormatError: a later version wrote it.
     """
-    with _failing(environment, "open the directory"):
+    with failing(environment.errors, "open the directory", environment.path):
         with environment.writing:
             if DIRECTORY not in environment.handles:
                 environment.open_handles([DIRECTORY])
@@ -200,11 +201,3 @@ def _open_directory(environment: Environment) -> State:
             f"{FORMAT_VERSION}; it was left untouched; next: upgrade sessiondb"
         )
     return state
-
-
-@contextmanager
-def _failing(environment: Environment, what: str) -> Iterator[None]:
-    try:
-        yield
-    except environment.errors as error:
-        raise failure(error, what, environment.path) from error

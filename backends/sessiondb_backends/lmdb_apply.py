@@ -7,8 +7,9 @@ close its handle, and with it break the views that still read it as it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from heapq import merge
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import msgspec
@@ -34,14 +35,16 @@ from .lmdb_snapshot import read_tables, take
 if TYPE_CHECKING:
     import lmdb
 
-__all__ = ["Writer", "index_keys_of"]
+__all__ = ["Writer", "field_reader"]
 
-SLICE_RECORDS = 100
+SLICE_RECORDS = 80
 """Records stored between two calls of `pace`: about 100 us."""
 SLICE_BYTES = 128 << 10
-INDEX_SLICE_RECORDS = 32
+INDEX_SLICE_RECORDS = 24
+SORTED_AT_ONCE = 1_000
 
 Pair = tuple[bytes, bytes]
+Images = dict[str, bytes | None]
 
 
 class Writer:
@@ -84,12 +87,13 @@ class Writer:
         if table.indexes:
             self._store_indexed(name, table, change.images)
         else:
-            self._store(table.id, self._records(table), change.images)
+            self._store(table, change.images)
         for field in sorted(field for field, wanted in change.indexes.items() if wanted):
             if field not in table.indexes:
                 table = self._build_index(name, table, field)
         if table != before:
-            self._transaction.put(table_key(name), encode_table(table), db=self._directory)
+            key = table_key(name)
+            self._transaction.put(key, encode_table(key, table), db=self._directory)
         self._tables[name] = table
 
     def _forget(self, name: str) -> None:
@@ -124,50 +128,58 @@ class Writer:
 
     # ---- records
 
-    def _store(self, table_id: int, database: lmdb._Database, images: dict[str, bytes | None]) -> None:
+    def _store(self, table: TableRecord, images: Images) -> None:
         """Put and delete in key order, which touches every page once."""
-        transaction, pace = self._transaction, self._pace
-        stored = iter(sorted(key for key, image in images.items() if image is not None))
-        while keys := list(islice(stored, SLICE_RECORDS)):
-            for piece in _pieces((key.encode(), images[key]) for key in keys):
-                pace()
-                with transaction.cursor(database) as cursor:
-                    cursor.putmulti(
-                        [
-                            (key, image + crc32(image, crc32(key, table_id)).to_bytes(CRC_BYTES, "little"))
-                            for key, image in piece
-                        ]
-                    )
-        deleted = iter(sorted(key for key, image in images.items() if image is None))
-        while keys := list(islice(deleted, SLICE_RECORDS)):
-            pace()
-            for key in keys:
-                transaction.delete(key.encode(), db=database)
-
-    def _store_indexed(self, name: str, table: TableRecord, images: dict[str, bytes | None]) -> None:
-        """The same, and keep the indexes in step: what the records held before is read for that."""
-        fields = list(table.indexes)
-        keys_of = index_keys_of(fields)
-        indexes = [self._index(table.indexes[field]) for field in fields]
         database = self._records(table)
-        keys = iter(sorted(images))
-        while wanted := list(islice(keys, INDEX_SLICE_RECORDS)):
+        for keys in self._in_order(images, SLICE_RECORDS):
+            self._store_slice(table.id, database, keys, images)
+
+    def _store_indexed(self, name: str, table: TableRecord, images: Images) -> None:
+        """The same, and keep the indexes in step: what the records held before is read for that."""
+        read = field_reader(list(table.indexes))
+        indexes = [self._index(number) for number in table.indexes.values()]
+        database = self._records(table)
+        for keys in self._in_order(images, INDEX_SLICE_RECORDS):
+            changes = [_EntryChanges() for _ in indexes]
+            for text in keys:
+                key, image = text.encode(), images[text]
+                value = self._transaction.get(key, None, database)
+                old = None if value is None else read(self._image(name, table.id, key, value))
+                new = None if image is None else read(image)
+                for number, change in enumerate(changes):
+                    change.note(key, None if old is None else (old[number],), None if new is None else (new[number],))
+            for index, change in zip(indexes, changes, strict=True):
+                self._change_index(index, change.gone, change.come)
+            self._store_slice(table.id, database, keys, images)
+
+    def _in_order(self, images: Images, size: int) -> Iterator[list[str]]:
+        """The keys in order, in slices; sorting all of them at once would stop every thread for long."""
+        keys = iter(images)
+        runs = []
+        while run := sorted(islice(keys, SORTED_AT_ONCE)):
+            runs.append(run)
             self._pace()
-            names = [key.encode() for key in wanted]
-            was = {
-                key: keys_of(self._image(name, table.id, key, value))
-                for key in names
-                if (value := self._transaction.get(key, None, database)) is not None
-            }
-            now = {
-                key: keys_of(image)
-                for key, text in zip(names, wanted, strict=True)
-                if (image := images[text]) is not None
-            }
-            for number, index in enumerate(indexes):
-                gone, come = _difference(names, was, now, number)
-                self._change_index(index, gone, come)
-            self._store(table.id, database, {key: images[key] for key in wanted})
+        ordered = merge(*runs)
+        while piece := list(islice(ordered, size)):
+            yield piece
+            self._pace()
+
+    def _store_slice(self, table_id: int, database: lmdb._Database, keys: list[str], images: Images) -> None:
+        stored = [(key.encode(), image) for key in keys if (image := images[key]) is not None]
+        for piece in _pieces(stored):
+            with self._transaction.cursor(database) as cursor:
+                cursor.putmulti(
+                    # As `encode_value`, which a call for each record would make a third slower.
+                    [
+                        (key, image + crc32(image, crc32(key, table_id)).to_bytes(CRC_BYTES, "little"))
+                        for key, image in piece
+                    ]
+                )
+            self._pace()
+        if len(stored) < len(keys):
+            for key in keys:
+                if images[key] is None:
+                    self._transaction.delete(key.encode(), db=database)
 
     def _image(self, name: str, table_id: int, key: bytes, value: bytes) -> bytes:
         image = decode_value(table_id, key, value)
@@ -203,7 +215,7 @@ class Writer:
         number = self._free_index()
         index = self._index(number)
         database = self._records(table)
-        keys_of = index_keys_of([field])
+        read = field_reader([field])
         at = b""
         while True:
             self._pace()
@@ -212,7 +224,7 @@ class Writer:
             if not pairs:
                 break
             at = pairs[-1][0] + b"\0"
-            entries = [(keys_of(self._image(name, table.id, key, value))[0], key) for key, value in pairs]
+            entries = [(index_key(read(self._image(name, table.id, key, value))[0]), key) for key, value in pairs]
             self._change_index(index, [], entries)
         made = msgspec.structs.replace(table, indexes={**table.indexes, field: number})
         self._tables[name] = made
@@ -227,47 +239,48 @@ def _first_free(used: Iterable[int]) -> int:
     return number
 
 
-def index_keys_of(fields: list[str]) -> Callable[[bytes], list[bytes]]:
-    """A function that gives the index keys of a document's fields."""
-    reader = FieldReader(fields)
+def field_reader(fields: list[str]) -> Callable[[bytes], tuple[Any, ...]]:
+    """A function that gives the fields' values in an image, `ABSENT` for all where it is no JSON that can be read."""
+    read = FieldReader(fields).read
     nothing = (ABSENT,) * len(fields)
 
-    def keys_of(image: bytes) -> list[bytes]:
+    def values(image: bytes) -> tuple[Any, ...]:
         try:
-            values = reader.read(image)
+            return read(image)
         except msgspec.DecodeError:
-            values = nothing  # no JSON: it has no fields
-        return [index_key(value).key for value in values]
+            return nothing
 
-    return keys_of
-
-
-def _difference(
-    keys: list[bytes], was: dict[bytes, list[bytes]], now: dict[bytes, list[bytes]], number: int
-) -> tuple[list[Pair], list[Pair]]:
-    """The entries that go and those that come in one of the indexes."""
-    gone, come = [], []
-    for key in keys:
-        old = was[key][number] if key in was else None
-        new = now[key][number] if key in now else None
-        if old != new:
-            if old is not None:
-                gone.append((old, key))
-            if new is not None:
-                come.append((new, key))
-    return gone, come
+    return values
 
 
-def _pieces(pairs: Iterator[tuple[bytes, bytes | None]]) -> Iterator[list[Pair]]:
+class _EntryChanges:
+    """Entries that go from an index and entries that come."""
+
+    def __init__(self) -> None:
+        self.gone: list[Pair] = []
+        self.come: list[Pair] = []
+
+    def note(self, record: bytes, old: tuple[Any] | None, new: tuple[Any] | None) -> None:
+        """What a record's field held, and what it holds now; ``None`` where there is no record."""
+        if old is not None and new is not None and type(old[0]) is type(new[0]) in _SCALARS and old == new:
+            return  # most records keep what they hold
+        was = None if old is None else index_key(old[0])
+        now = None if new is None else index_key(new[0])
+        if was != now:
+            if was is not None:
+                self.gone.append((was, record))
+            if now is not None:
+                self.come.append((now, record))
+
+
+_SCALARS = (str, int, float, bool, type(None), type(ABSENT))
+"""Types whose equal values have equal index keys; a list may be equal to another one that has ``True`` for ``1``."""
+
+
+def _pieces(pairs: list[Pair]) -> Iterator[list[Pair]]:
     """The pairs in lists of no more than `SLICE_BYTES`, or of one pair."""
-    piece: list[Pair] = []
-    size = 0
-    for key, image in pairs:
-        assert image is not None
-        if piece and size + len(image) > SLICE_BYTES:
-            yield piece
-            piece, size = [], 0
-        piece.append((key, image))
-        size += len(image)
-    if piece:
-        yield piece
+    if sum(len(image) for _, image in pairs) <= SLICE_BYTES:
+        yield pairs
+        return
+    for pair in pairs:
+        yield [pair]

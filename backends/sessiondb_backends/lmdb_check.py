@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
 from itertools import islice
 
 from sessiondb.errors import CorruptionError, WrongBackendError
 from sessiondb.files import Files
 
-from .lmdb_apply import index_keys_of
+from .lmdb_apply import field_reader
 from .lmdb_env import Environment
 from .lmdb_find import ALL_ENTRIES, forward
-from .lmdb_format import DIRECTORY, index_database, table_database
+from .lmdb_format import DIRECTORY, index_database, index_key, table_database
 from .lmdb_place import DATA, look
 from .lmdb_view import LmdbView
 
 __all__ = ["check"]
 
+Part = Callable[[LmdbView, str], Iterator[str]]
+"""Looks at a part of a table and says what is wrong."""
 SENTENCES_MAX = 20
 """For each table; the others are counted."""
 SLICE_ENTRIES = 256
@@ -31,15 +34,17 @@ def check(files: Files, path: str, environment: Environment, read: Callable[[], 
     problems: list[str] = []
     with _noting(problems):
         look(files, path)
-        view = read()
-        try:
+        with closing(read()) as view:
             problems += _pages(path, environment)
-            problems += _databases(view)
-            for table in view.tables():
-                with _noting(problems):
-                    problems += _shortened(_table(view, table))
-        finally:
-            view.close()
+            with _noting(problems):
+                problems += _databases(view)
+            for table, opened in view.open_tables.items():
+                # A transaction that meets damage is of no use any more: each part gets a new one.
+                parts: list[Part] = [_records, *(partial(_index, field) for field in opened.indexes)]
+                for part in parts:
+                    with _noting(problems), closing(read()) as fresh:
+                        if table in fresh.open_tables:
+                            problems += _shortened(part(fresh, table))
     return problems
 
 
@@ -93,34 +98,38 @@ def _databases(view: LmdbView) -> Iterator[str]:
             yield f"the database {name.decode(errors='replace')} holds {entries} entries and belongs to no table"
 
 
-def _table(view: LmdbView, table: str) -> Iterator[str]:
-    """Every record's checksum, and whether each index has exactly the entries that the records call for."""
-    opened = view.open_tables[table]
-    fields = list(opened.indexes)
-    keys_of = index_keys_of(fields)
+def _records(view: LmdbView, table: str) -> Iterator[str]:
+    """Whether every record matches its checksum, and there are as many as there should be."""
     records = 0
     for name, image in view.records(table):
         records += 1
         if image is None:
             yield f"table {table!r}: the record {_show(name)} does not match its checksum"
-        for field, key in zip(fields, keys_of(image or b""), strict=True):
-            if image is not None and not view.has_entry(opened.indexes[field], (key, name)):
-                yield f"table {table!r}: the index on {field!r} lacks the record {_show(name)}"
     if records != view.count(table):
         yield f"table {table!r} has {records} records, but its count says {view.count(table)}"
-    for field in fields:
-        if view.entries(opened.indexes[field]) != records:
-            yield from _surplus(view, table, field)
+
+
+def _index(field: str, view: LmdbView, table: str) -> Iterator[str]:
+    """Whether an index has exactly the entries that the records call for."""
+    index = view.open_tables[table].indexes.get(field)
+    if index is None:
+        return  # dropped meanwhile
+    read = field_reader([field])
+    for name, image in view.records(table):
+        if image is not None and not view.has_entry(index, (index_key(read(image)[0]), name)):
+            yield f"table {table!r}: the index on {field!r} lacks the record {_show(name)}"
+    if view.entries(index) != view.count(table):
+        yield from _surplus(view, table, field)
 
 
 def _surplus(view: LmdbView, table: str, field: str) -> Iterator[str]:
     """The entries of an index that no record calls for."""
-    keys_of = index_keys_of([field])
+    read = field_reader([field])
     entries = forward(view, view.open_tables[table].indexes[field], ALL_ENTRIES)
     while piece := list(islice(entries, SLICE_ENTRIES)):
         images = view.fetch(table, sorted({name for _, name in piece}))
         for key, name in piece:
-            if name not in images or keys_of(images[name])[0] != key:
+            if name not in images or index_key(read(images[name])[0]) != key:
                 yield f"table {table!r}: the index on {field!r} has a wrong entry for the record {_show(name)}"
 
 

@@ -10,7 +10,8 @@ import ctypes
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -19,7 +20,7 @@ from sessiondb.errors import BackendError, ClosedError, ConfigError, CorruptionE
 if TYPE_CHECKING:
     import lmdb
 
-__all__ = ["MAP_BYTES", "Environment", "driver", "failure"]
+__all__ = ["MAP_BYTES", "Environment", "OutOfOrder", "driver", "failing", "failure"]
 
 MAP_BYTES = (1 << 40, 1 << 36, 1 << 32, 1 << 30)
 """Sizes of the map, the first that the address space allows. It costs no memory and no disk; making it larger later
@@ -28,9 +29,17 @@ READERS_MAX = 1024
 DATABASES_MIN = 4096
 """Tables and indexes that fit at least; twice as many as there are, if that is more."""
 
-DAMAGE = {"CorruptedError", "PageNotFoundError", "InvalidError", "NotFoundError", "IncompatibleError"}
-"""Errors of the driver that can only come from a damaged file; the last two: a database that the directory names is
-missing, or is none."""
+DAMAGE = {
+    "OutOfOrder",
+    "CorruptedError",
+    "PageNotFoundError",
+    "InvalidError",
+    "CursorFullError",  # a tree is deeper than can be
+    "NotFoundError",  # a database that the directory names is missing
+    "IncompatibleError",  # or is none
+    "BadTxnError",  # the transaction has met damage before, and is of no use any more
+}
+"""Names of errors that can only come from a damaged file."""
 
 _T = TypeVar("_T")
 
@@ -61,6 +70,13 @@ def driver() -> ModuleType:
     return lmdb
 
 
+class OutOfOrder(Exception):
+    """A damaged tree: its entries do not ascend. Following it might never end."""
+
+    def __init__(self) -> None:
+        super().__init__("entries are out of order, so pages are damaged")
+
+
 def failure(error: Exception, what: str, path: str) -> SessionDBError:
     """An error of LMDB as one of ours: damage is told from refusal."""
     name = type(error).__name__
@@ -74,9 +90,20 @@ def failure(error: Exception, what: str, path: str) -> SessionDBError:
         step = "close the store and open it again: that makes room for twice as many tables and indexes"
     elif name == "PanicError":
         step = "close the store and open it again"
+    elif error.args and "Input/output error" in str(error):
+        step = "look at the disk, which is failing or full (LMDB does not tell), then try again"
     else:
         step = "mend the cause and try again"
     return BackendError(f"LMDB cannot {what}: {error} ({path}); what was there is kept; next: {step}")
+
+
+@contextmanager
+def failing(errors: type[Exception], what: str, path: str) -> Iterator[None]:
+    """Errors of LMDB (of the class `errors`) as ours."""
+    try:
+        yield
+    except (errors, OutOfOrder) as error:
+        raise failure(error, what, path) from error
 
 
 class _Reader(Protocol):
@@ -148,11 +175,12 @@ class Environment:
         env = _with_largest_map(opened, lmdb.Error, path)
         made = cls(key, path, env, lmdb.Error, protected=not read_only)
         try:
-            if not read_only:
-                env.reader_check()  # reads of killed processes keep pages from being reused
-        except lmdb.Error as error:
+            with failing(lmdb.Error, "clear stale readers", path):
+                if not read_only:
+                    env.reader_check()  # reads of killed processes keep pages from being reused
+        except BaseException:
             env.close()
-            raise failure(error, "clear stale readers", path) from error
+            raise
         return made
 
     def retain(self) -> None:

@@ -21,10 +21,9 @@ from sessiondb.query import ABSENT, Absent, Between, Condition, Equal, OneOf, Or
 from .lmdb_format import (
     BEHIND_VALUES,
     FIRST_VALUE,
-    INDEX_KEY_BYTES_MAX,
     NULL_KEY,
-    TEXT,
     index_key,
+    is_cut,
 )
 
 if TYPE_CHECKING:
@@ -76,8 +75,8 @@ def ranges_of(test: Test) -> list[KeyRange] | None:
 
 
 def _one(value: object) -> KeyRange:
-    key, exact = index_key(value)
-    return KeyRange(key, key + b"\0", exact)
+    key = index_key(value)
+    return KeyRange(key, key + b"\0", not is_cut(key))
 
 
 def _equal_to(values: tuple[object, ...]) -> list[KeyRange] | None:
@@ -87,10 +86,8 @@ def _equal_to(values: tuple[object, ...]) -> list[KeyRange] | None:
 
 
 def _beginning_with(text: str) -> KeyRange:
-    key, exact = index_key(text)
-    if not exact:
-        return KeyRange(key, key + b"\0", False)
-    return KeyRange(key, _behind(key), True)
+    key = index_key(text)
+    return _one(text) if is_cut(key) else KeyRange(key, _behind(key), True)
 
 
 def _behind(prefix: bytes) -> bytes:
@@ -105,12 +102,12 @@ def _between(test: Between) -> list[KeyRange] | None:
     if any(end != end for end in ends):
         return []  # not a number: nothing is above or below it
     keys = [index_key(end) for end in ends]
-    tag = keys[0].key[:1]
-    if keys[-1].key[:1] != tag:
+    tag = keys[0][:1]
+    if keys[-1][:1] != tag:
         return None
-    first = tag if test.low is None else keys[0].key
-    last = _behind(tag) if test.high is None else keys[-1].key + b"\0"
-    return [KeyRange(first, last, all(key.exact for key in keys))]
+    first = tag if test.low is None else keys[0]
+    last = _behind(tag) if test.high is None else keys[-1] + b"\0"
+    return [KeyRange(first, last, not any(map(is_cut, keys)))]
 
 
 # ---- the plan
@@ -304,19 +301,12 @@ def _ties_sorted(
             yield from sorted(fetched(group), key=key_of)
         return
     # Runs of entries that need no sorting are fetched together.
-    for cut, run in groupby(entries, lambda entry: _is_cut(entry[0])):
+    for cut, run in groupby(entries, lambda entry: is_cut(entry[0])):
         if not cut:
             yield from fetched(run)
             continue
         for _, group in groupby(run, itemgetter(0)):
             yield from sorted(fetched(group), key=key_of)
-
-
-def _is_cut(key: bytes) -> bool:
-    """Whether values that differ may have this index key."""
-    if key[:1] >= TEXT:
-        return len(key) == INDEX_KEY_BYTES_MAX
-    return len(key) > 3 and key[-1] not in (0, 255)
 
 
 # ---- entries of an index

@@ -36,6 +36,7 @@ __all__ = [
     "encode_value",
     "index_database",
     "index_key",
+    "is_cut",
     "table_database",
     "table_key",
 ]
@@ -65,14 +66,11 @@ class State(NamedTuple):
     position: Position
 
 
-def _sealed(body: bytes) -> bytes:
-    return body + crc32(body).to_bytes(CRC_BYTES, "little")
-
-
 def encode_state(state: State) -> bytes:
     """The bytes of a state: magic, format version u32, uuid, epoch u64, LSN u64, CRC."""
     identity, position = state
-    return _sealed(_STATE.pack(MAGIC, identity.format_version, identity.uuid, position.epoch, position.lsn))
+    body = _STATE.pack(MAGIC, identity.format_version, identity.uuid, position.epoch, position.lsn)
+    return body + crc32(body).to_bytes(CRC_BYTES, "little")
 
 
 def decode_state(data: bytes) -> State | None:
@@ -110,14 +108,15 @@ def table_name(key: bytes) -> str:
     return key[len(TABLE_PREFIX) :].decode()
 
 
-def encode_table(record: TableRecord) -> bytes:
-    """The bytes of a table's entry: compact JSON, CRC."""
-    return _sealed(msgspec.json.encode(record))
+def encode_table(key: bytes, record: TableRecord) -> bytes:
+    """The bytes of a table's entry: compact JSON, and the CRC over key and JSON: a name that rots is noticed too."""
+    body = msgspec.json.encode(record)
+    return body + crc32(body, crc32(key)).to_bytes(CRC_BYTES, "little")
 
 
-def decode_table(data: bytes) -> TableRecord | None:
-    """A table's entry; ``None`` when the bytes are damaged."""
-    if crc32(data) != RESIDUE:
+def decode_table(key: bytes, data: bytes) -> TableRecord | None:
+    """A table's entry; ``None`` when key or bytes are damaged."""
+    if crc32(data, crc32(key)) != RESIDUE:
         return None
     try:
         return _decode_table(data[:-CRC_BYTES])
@@ -157,9 +156,7 @@ def decode_value(table_id: int, key: bytes, value: bytes) -> bytes | None:
 # ---- index keys
 
 INDEX_KEY_BYTES_MAX = 511
-"""LMDB's limit. A key of this length was cut: other values may share it."""
-TEXT_BYTES_MAX = INDEX_KEY_BYTES_MAX - 2
-"""Longer texts are cut to one byte more, so that a cut key is told by its length."""
+"""LMDB's limit. A text's key of this length may have been cut: others may share it."""
 
 NULL_KEY = b"\x01"
 ABSENT_KEY = b"\x02"
@@ -170,48 +167,45 @@ FIRST_VALUE = b"\x10"
 BEHIND_VALUES = b"\x50"
 
 _NUMBER = Struct(">HQB")
+_NUMBER_BYTES = 13
 _EXPONENT_BIAS = 0x4000
 _ZERO, _POSITIVE, _NEGATIVE, _OVER, _UNDER = b"\x80", b"\x81", b"\x7f", b"\x82", b"\x7e"
+_COMPLEMENT = bytes(range(255, -1, -1))
+assert len(NUMBER + _POSITIVE) + _NUMBER.size == _NUMBER_BYTES
 
 
-class IndexKey(NamedTuple):
-    """A field's value as bytes that sort as `sessiondb.query` says."""
-
-    key: bytes
-    exact: bool
-    """False: different values may have this key."""
-
-
-def index_key(value: Any) -> IndexKey:
-    """The index key of a field's value, `ABSENT` included."""
-    if value is ABSENT:
-        return IndexKey(ABSENT_KEY, True)
-    if value is None:
-        return IndexKey(NULL_KEY, True)
-    if isinstance(value, bool):
-        return IndexKey(TRUE_KEY if value else FALSE_KEY, True)
-    if isinstance(value, (int, float)):
-        return _number_key(value)
+def index_key(value: Any) -> bytes:
+    """A field's value, `ABSENT` included, as bytes that sort as `sessiondb.query` says."""
     if isinstance(value, str):
-        return _cut(TEXT, value.encode("utf-8", "surrogatepass"))
-    return _cut(OTHER, msgspec.json.encode(value))
+        return (TEXT + value.encode("utf-8", "surrogatepass"))[:INDEX_KEY_BYTES_MAX]
+    if value is ABSENT:
+        return ABSENT_KEY
+    if value is None:
+        return NULL_KEY
+    if isinstance(value, bool):
+        return TRUE_KEY if value else FALSE_KEY
+    if isinstance(value, (int, float)):
+        return NUMBER + _number(value)
+    return (OTHER + msgspec.json.encode(value))[:INDEX_KEY_BYTES_MAX]
 
 
-def _cut(tag: bytes, data: bytes) -> IndexKey:
-    exact = len(data) <= TEXT_BYTES_MAX
-    return IndexKey(tag + (data if exact else data[: TEXT_BYTES_MAX + 1]), exact)
+def is_cut(key: bytes) -> bool:
+    """Whether different values may have this index key."""
+    if key >= TEXT:
+        return len(key) == INDEX_KEY_BYTES_MAX
+    return len(key) == _NUMBER_BYTES and key[-1] in (1, 254)
 
 
-def _number_key(value: int | float) -> IndexKey:
+def _number(value: int | float) -> bytes:
     """Sign, exponent and 64 bits of mantissa: every double and every 64-bit integer exactly, in order of value.
 
     Integers that need more bits are cut: a last byte of 1 puts them behind the number that they were cut to.
     """
     if not value:
-        return IndexKey(NUMBER + _ZERO, True)
+        return _ZERO
     if isinstance(value, float):
         if not isfinite(value):
-            return IndexKey(NUMBER + (_OVER if value > 0 else _UNDER), True)
+            return _OVER if value > 0 else _UNDER
         fraction, exponent = frexp(abs(value))
         mantissa, rest = int(fraction * 2.0**64), 0
     else:
@@ -223,6 +217,4 @@ def _number_key(value: int | float) -> IndexKey:
     if exponent + _EXPONENT_BIAS > 0xFFFF:
         exponent, mantissa, rest = 0xFFFF - _EXPONENT_BIAS, (1 << 64) - 1, 1
     data = _NUMBER.pack(exponent + _EXPONENT_BIAS, mantissa, rest)
-    if value > 0:
-        return IndexKey(NUMBER + _POSITIVE + data, not rest)
-    return IndexKey(NUMBER + _NEGATIVE + bytes(255 - byte for byte in data), not rest)
+    return _POSITIVE + data if value > 0 else _NEGATIVE + data.translate(_COMPLEMENT)

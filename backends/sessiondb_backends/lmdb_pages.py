@@ -168,11 +168,19 @@ def _problem(meta: _ParsedMeta, number: int) -> str:
             return f"the {name} has depth {depth} and root {root}"
         if root != NO_PAGE and not 1 < root <= meta.last_page:
             return f"the {name} begins at page {root} of {meta.last_page}"
+        if record[-2] > meta.last_page * meta.page_bytes // _NODE.size:
+            return f"the {name} has {record[-2]} entries"
     return ""
 
 
 def entries_of(record: bytes) -> int:
-    """The number of entries that a database record states."""
+    """The number of entries that a database record states.
+
+    Raises:
+        DamagedPages: it is no such record.
+    """
+    if len(record) != _DATABASE.size:
+        raise DamagedPages("a named database is none", 0)
     return int(_DATABASE.unpack(record)[-2])
 
 
@@ -204,10 +212,14 @@ def missing_pages_are_free(read: Read, meta: Meta, size: int) -> bool:
     A page that a transaction took at the file's end and gave back need not have been written. Any other missing page
     means that the file was cut.
     """
-    missing = set(range(size // meta.page_bytes, meta.last_page + 1))
-    for _, _, data in _leaves(read, meta, meta.free_root):
-        missing.difference_update(page for (page,) in _U64.iter_unpack(data[8:]))
-    return not missing
+    first, behind = size // meta.page_bytes, meta.last_page + 1
+    free: set[int] = set()
+    try:
+        for _, _, data in _leaves(read, meta, meta.free_root):
+            free.update(page for (page,) in _U64.iter_unpack(data[8:]) if first <= page < behind)
+    except DamagedPages:
+        return False  # a page of the list itself is missing
+    return len(free) == behind - first
 
 
 def _leaves(read: Read, meta: Meta, root: int) -> Iterator[tuple[bytes, int, bytes]]:

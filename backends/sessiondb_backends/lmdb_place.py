@@ -137,16 +137,12 @@ def create(files: Files, path: str) -> None:
             files.unlink(f"{path}/{name}")
     temporary = f"{path}/{CREATING[0]}"
     lmdb = lmdb_env.driver()
-    try:
-        with lmdb.Environment(
-            temporary, map_size=CREATION_MAP_BYTES, subdir=False, mode=0o600, max_dbs=1, lib_version=0
-        ) as env:
-            directory = env.open_db(DIRECTORY)
-            state = State(Identity(os.urandom(16), FORMAT_VERSION), Position(1, 0))
-            with env.begin(write=True) as transaction:
-                transaction.put(STATE_KEY, encode_state(state), db=directory)
-    except lmdb.Error as error:
-        raise lmdb_env.failure(error, "create the database", path) from error
+    state = State(Identity(os.urandom(16), FORMAT_VERSION), Position(1, 0))
+    options = {"map_size": CREATION_MAP_BYTES, "subdir": False, "mode": 0o600, "max_dbs": 1, "lib_version": 0}
+    with lmdb_env.failing(lmdb.Error, "create the database", path), lmdb.Environment(temporary, **options) as env:
+        directory = env.open_db(DIRECTORY)
+        with env.begin(write=True) as transaction:
+            transaction.put(STATE_KEY, encode_state(state), db=directory)
     file = files.open(temporary, read_only=True)
     try:
         file.fsync()

@@ -8,7 +8,7 @@ costs as much as a quarter of the read, each of the first threads gets a transac
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from threading import get_ident
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from zlib import crc32
 
 from sessiondb.backend import Position
-from sessiondb.errors import ClosedError, CorruptionError
+from sessiondb.errors import ClosedError, CorruptionError, SessionDBError
 
-from .lmdb_env import Environment, failure
+from .lmdb_env import Environment, OutOfOrder, failure
 from .lmdb_format import (
     CRC_BYTES,
     DIRECTORY,
@@ -34,7 +34,7 @@ from .lmdb_format import (
     table_database,
     table_name,
 )
-from .lmdb_pages import entries_of
+from .lmdb_pages import DamagedPages, entries_of
 
 if TYPE_CHECKING:
     import lmdb
@@ -83,14 +83,16 @@ def read_tables(transaction: lmdb.Transaction[bytes], directory: lmdb._Database,
     """
     tables = {}
     with transaction.cursor(directory) as cursor:
-        if cursor.set_range(TABLE_PREFIX):
-            for key, value in cursor.iternext():
-                if not key.startswith(TABLE_PREFIX):
-                    break
-                record = decode_table(value)
-                if record is None:
-                    raise CorruptionError(f"the directory's entry {key!r} is damaged", path=path)
-                tables[table_name(key)] = record
+        there = cursor.set_range(TABLE_PREFIX)
+        for key, value in ascending(cursor.iternext()) if there else ():
+            if not key.startswith(TABLE_PREFIX):
+                break
+            record = decode_table(key, value)
+            if record is None:
+                raise CorruptionError(f"the directory's entry {key!r} is damaged", path=path)
+            tables[table_name(key)] = record
+    if len(tables) + 1 != transaction.stat(directory)["entries"]:
+        raise CorruptionError("the directory has other entries than it should", path=path)
     return tables
 
 
@@ -98,18 +100,30 @@ def take(
     cursor: lmdb.Cursor[bytes], low: bytes, high: bytes | None, *, reverse: bool = False, size: int
 ) -> list[tuple[bytes, bytes]]:
     """Up to `size` of the entries with ``low <= key < high``, from the beginning or backwards from the end."""
-    pairs = []
+    pairs: list[Entry] = []
     room = SLICE_BYTES
     if not (_to_last_below(cursor, high) if reverse else cursor.set_range(low) if low else cursor.first()):
         return []
     for pair in islice(cursor.iterprev() if reverse else cursor.iternext(), size):
         if pair[0] < low if reverse else high is not None and pair[0] >= high:
             break
+        if pairs and (pair[0] >= pairs[-1][0] if reverse else pair[0] <= pairs[-1][0]):
+            raise OutOfOrder
         pairs.append(pair)
         room -= len(pair[1])
         if room < 0:
             break
     return pairs
+
+
+def ascending(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """The entries, as long as each is behind the one before it."""
+    last: Entry | None = None
+    for entry in entries:
+        if last is not None and entry <= last:
+            raise OutOfOrder
+        last = entry
+        yield entry
 
 
 class Counted(NamedTuple):
@@ -203,8 +217,7 @@ class Snapshot:
 
     def own_get(self) -> Get:
         """The way of this thread to single records, found once."""
-        self._usable()
-        get: Get = self._get_in_turn
+        get = _in_turn(self._lock, self._usable().get)
         if len(self._own) < OWN_TRANSACTIONS_MAX:
             with suppress(self._errors):  # all of LMDB's places for readers are taken
                 own = self.environment.env.begin()
@@ -215,10 +228,6 @@ class Snapshot:
                     own.abort()  # the store has moved on
         self._gets[get_ident()] = get
         return get
-
-    def _get_in_turn(self, key: bytes, default: None, database: lmdb._Database) -> bytes | None:
-        with self._lock:
-            return self._usable().get(key, default, database)
 
     # ---- records
 
@@ -271,8 +280,11 @@ class Snapshot:
 
     def databases(self) -> dict[bytes, int]:
         """Every named database and its number of entries."""
-        with self._failing("read the directory"), self._lock, self._usable().cursor() as cursor:
-            return {name: entries_of(record) for name, record in cursor.iternext()}
+        try:
+            with self._failing("read the directory"), self._lock, self._usable().cursor() as cursor:
+                return {name: entries_of(record) for name, record in ascending(cursor.iternext())}
+        except DamagedPages as error:
+            raise CorruptionError(f"the main database is damaged: {error}", path=self.path) from error
 
     # ---- entries of an index
 
@@ -286,11 +298,10 @@ class Snapshot:
                 there = cursor.set_range(low)
             else:
                 there = cursor.set_range_dup(after[0], after[1] + b"\0") or cursor.set_range(after[0] + b"\0")
-            if there:
-                for entry in islice(cursor.iternext(), size):
-                    if entry[0] >= high:
-                        break
-                    entries.append(entry)
+            for entry in ascending(islice(cursor.iternext(), size)) if there else ():
+                if entry[0] >= high:
+                    break
+                entries.append(entry)
         return entries
 
     def entries_before(
@@ -302,15 +313,20 @@ class Snapshot:
             if after is None:
                 there = _to_last_below(cursor, high)
             else:
+                high = after[0]
                 if cursor.set_range_dup(after[0], after[1] + b"\0"):
-                    entries.extend((after[0], name) for name in islice(cursor.iternext_dup(), size))
+                    entries.extend(ascending((high, name) for name in islice(cursor.iternext_dup(), size)))
                 there = cursor.set_key(after[0]) and cursor.prev_nodup()
             while there and len(entries) < size:
                 key = cursor.key()
                 if key < low:
                     break
+                if key >= high:
+                    raise OutOfOrder
+                high = key
                 cursor.first_dup()
-                entries.extend((key, name) for name in islice(cursor.iternext_dup(), size - len(entries)))
+                names = islice(cursor.iternext_dup(), size - len(entries))
+                entries.extend(ascending((key, name) for name in names))
                 there = cursor.set_key(key) and cursor.prev_nodup()
         return entries
 
@@ -319,9 +335,13 @@ class Snapshot:
         total = 0
         with self._cursor(index) as cursor:
             there = cursor.set_range(low)
-            for _ in range(COUNT_KEYS):
-                if not there or cursor.key() >= high:
+            for number in range(COUNT_KEYS):
+                key = cursor.key()
+                if not there or key >= high:
                     return Counted(total, None)
+                if key < low or (number and key == low):
+                    raise OutOfOrder
+                low = key
                 total += cursor.count()
                 there = cursor.next_nodup()
             return Counted(total, cursor.key() if there else None)
@@ -337,13 +357,27 @@ class Snapshot:
     def _failing(self, what: str) -> Iterator[None]:
         try:
             yield
-        except self._errors as error:
-            raise failure(error, what, self.path) from error
+        except (self._errors, OutOfOrder) as error:
+            raise self.failed(error, what) from error
+
+    def failed(self, error: Exception, what: str) -> SessionDBError:
+        """The error of a read as ours: another thread may have closed the view in the middle of it."""
+        return failure(error, what, self.path) if self._transaction is not None else ClosedError(self._reason)
 
     def _usable(self) -> lmdb.Transaction[bytes]:
         if self._transaction is None:
             raise ClosedError(self._reason)
         return self._transaction
+
+
+def _in_turn(lock: threading.Lock, get: Get) -> Get:
+    """The same for several threads. Not a method: a view that referred to itself would outlive its last user."""
+
+    def locked(key: bytes, default: None, database: lmdb._Database) -> bytes | None:
+        with lock:
+            return get(key, default, database)
+
+    return locked
 
 
 def _databases(records: dict[str, TableRecord]) -> Iterator[bytes]:

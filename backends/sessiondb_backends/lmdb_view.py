@@ -11,7 +11,6 @@ from sessiondb.backend import BackendView, Found, TableKind
 from sessiondb.query import Condition, Order
 
 from . import lmdb_find
-from .lmdb_env import failure
 from .lmdb_format import CRC_BYTES, RESIDUE
 from .lmdb_snapshot import Snapshot
 
@@ -38,7 +37,7 @@ class LmdbView(Snapshot, BackendView):
         try:
             value = (self._gets.get(get_ident()) or self.own_get())(name, None, database)
         except self._errors as error:
-            raise failure(error, f"read key {key!r} of table {table!r}", self.path) from error
+            raise self.failed(error, f"read key {key!r} of table {table!r}") from error
         if value is None:
             return None
         if crc32(value, crc32(name, seed)) != RESIDUE:

@@ -23,7 +23,17 @@ from sessiondb.files import Files
 
 from .sqlite_apply import ChangeWriter
 from .sqlite_check import problems
-from .sqlite_connection import LIVE, WRITER, Place, abandon, checkpoint, connect, disconnect, translated
+from .sqlite_connection import (
+    LIVE,
+    WRITER,
+    Place,
+    abandon,
+    checkpoint,
+    connect,
+    disconnect,
+    must_be_able,
+    translated,
+)
 from .sqlite_file import create as create_file
 from .sqlite_file import is_store, make_durable, must_be_known, still_place
 from .sqlite_reader import Reader, read_meta, read_tables
@@ -49,6 +59,8 @@ class SqliteBackend(Backend):
         self._writing = threading.RLock()
         self._noting = threading.Lock()
         self._views: weakref.WeakSet[SqliteView] = weakref.WeakSet()
+        self._fenced = False
+        """True: somebody else wrote the file, who may be running checkpoints; a second one would be dangerous."""
         self._still: Reader | None = None
         """The only reader of a store that was opened read-only."""
 
@@ -72,6 +84,7 @@ class SqliteBackend(Backend):
             UnsupportedFormatError: a later version wrote it.
             BackendError: SQLite or the operating system refused.
         """
+        must_be_able()
         if not is_store(files, path):
             if not create:
                 raise BackendError(f"the database file {path} is missing")
@@ -127,7 +140,8 @@ class SqliteBackend(Backend):
         return self._still or Reader(self._place)
 
     def _must_be_in_place(self) -> None:
-        info = self._files.stat(self._place.path)
+        with translated("look at the store", self._place.path):
+            info = self._files.stat(self._place.path)
         if info is None or info.identity != self._place.identity:
             raise CorruptionError("this store's database file was removed or replaced", path=self._place.path)
 
@@ -160,6 +174,7 @@ class SqliteBackend(Backend):
                 stored = read_meta(writer, path)
                 self._must_be_ours(stored)
                 if stored.position not in (expected, position):
+                    self._fenced = True
                     raise FencedError(f"{path} is at {stored.position}, not at {expected}: somebody else wrote it")
                 ChangeWriter(writer, read_tables(writer, path), pace).write(changes)
                 writer.execute(SET_POSITION, encode_meta(Meta(self._identity, position)))
@@ -171,9 +186,10 @@ class SqliteBackend(Backend):
     def _undo(self, writer: sqlite3.Connection) -> None:
         if writer.in_transaction:  # SQLite has rolled back by itself after some errors
             writer.execute("ROLLBACK")
-        # What was undone still takes up space in the log: where the disk is full nothing could go on without it.
-        with suppress(sqlite3.Error):
-            checkpoint(writer, "TRUNCATE")
+        if not self._fenced:
+            # What was undone still takes up space in the log: where the disk is full nothing could go on without it.
+            with suppress(sqlite3.Error):
+                checkpoint(writer, "TRUNCATE")
 
     def settle(self) -> None:
         """Move SQLite's log into the database file, and empty it.
@@ -183,13 +199,13 @@ class SqliteBackend(Backend):
         """
         with self._writing, translated("empty SQLite's log of the store", self._place.path):
             writer = self._must_write()
-            if not checkpoint(writer, "PASSIVE"):
+            if self._fenced or not checkpoint(writer, "PASSIVE"):
                 return  # a view of an older state needs the log
             newest = read_meta(writer, self._place.path).position
             with self._noting:
                 views = [view for view in self._views if view.position == newest]
             for view in views:
-                view.renew(Reader(self._place))
+                view.readers.renew(Reader(self._place))
             checkpoint(writer, "TRUNCATE")
 
     # ---- the rest
@@ -220,7 +236,8 @@ class SqliteBackend(Backend):
             if writer is None:
                 return
             try:
-                checkpoint(writer, "TRUNCATE")
+                if not self._fenced:
+                    checkpoint(writer, "TRUNCATE")
             except sqlite3.Error as error:
                 # Nothing is lost: the log is durable, and the next open empties it.
                 logger.warning("%s: SQLite's log was not emptied at close: %s", self._place.path, error)

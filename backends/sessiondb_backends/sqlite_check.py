@@ -48,25 +48,25 @@ def _strangers(reader: Reader, known: list[str]) -> list[str]:
 def _records(reader: Reader, row: TableRow) -> Iterator[str]:
     path, table = reader.path, physical_name(row)
     kind = "text" if row.kind == "json" else "blob"
-    count = wrong = 0
-    last = b""
     rows = reader.stream(
         f"SELECT CAST(key AS BLOB), CAST(record AS BLOB), typeof(key), typeof(record), crc FROM {table} ORDER BY key"
     )
+    count = wrong = 0
+    last = b""
     for key, image, key_type, image_type, crc in chain.from_iterable(rows):
         count += 1
-        problem = ""
-        if key_type != "text" or image_type != kind:
+        if (key_type, image_type) != ("text", kind):
             problem = f"is of the types {key_type} and {image_type}"
-        elif record_crc(row.id, key.decode("utf-8", "surrogateescape"), image) != crc:
+        elif record_crc(row.id, key, image) != crc:
             problem = "does not match its checksum"
-        elif key <= last and count > 1:
+        elif key <= last:
             problem = "is not in order"
-        last = key
-        if problem:
-            wrong += 1
-            if wrong <= MESSAGES_MAX:
-                yield f"{path}: the record {key!r} of table {row.name!r} {problem}"
+        else:
+            last = key
+            continue
+        wrong += 1
+        if wrong <= MESSAGES_MAX:
+            yield f"{path}: the record {key!r} of table {row.name!r} {problem}"
     if wrong > MESSAGES_MAX:
         yield f"{path}: {wrong} records of table {row.name!r} are damaged in all"
     if count != row.records:

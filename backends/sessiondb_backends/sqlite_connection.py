@@ -13,13 +13,15 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from functools import cache
 from typing import NamedTuple
 from urllib.parse import quote
 
 from sessiondb.errors import BackendError, CorruptionError, SessionDBError
 
 __all__ = [
+    "FAILURES",
     "LIVE",
     "STILL",
     "STILL_WITH_LOG",
@@ -32,6 +34,7 @@ __all__ = [
     "failure",
     "is_open",
     "keep_for_ever",
+    "must_be_able",
     "peeking",
     "translated",
 ]
@@ -64,6 +67,26 @@ _opening = threading.RLock()
 _kept: list[sqlite3.Connection] = []
 
 
+@cache
+def must_be_able() -> None:
+    """Look once whether this Python's SQLite can do what is asked of it.
+
+    Raises:
+        BackendError: it cannot.
+    """
+    lacking = "" if sqlite3.threadsafety == 3 else "connections that threads may share"
+    try:
+        with closing(sqlite3.connect(":memory:")) as connection:
+            connection.execute("SELECT json_type('[]', '$.\"a\"') ORDER BY 1 NULLS LAST")
+    except sqlite3.OperationalError as error:
+        lacking = f"JSON functions and NULLS LAST ({error})"
+    if lacking:
+        raise BackendError(
+            f"the SQLite {sqlite3.sqlite_version} of this Python has no {lacking}; "
+            "next: use a Python whose SQLite is 3.38 or newer"
+        )
+
+
 def connect(place: Place) -> sqlite3.Connection:
     """Open a connection with the pragmas that all of them need.
 
@@ -73,7 +96,7 @@ def connect(place: Place) -> sqlite3.Connection:
     """
     uri = f"file://{quote(os.fsencode(place.path))}?{place.mode}"
     with _opening:
-        connection = sqlite3.connect(uri, BUSY_S, isolation_level=None, check_same_thread=False, uri=True)
+        connection = sqlite3.connect(uri, timeout=BUSY_S, isolation_level=None, check_same_thread=False, uri=True)
         _connections[id(connection)] = (place, connection)
     try:
         _prepare(connection, place)
@@ -189,13 +212,18 @@ _STEPS = {
 }
 
 
-def failure(error: sqlite3.Error, what: str, path: str) -> SessionDBError:
-    """What an error of SQLite means."""
+FAILURES = (sqlite3.Error, UnicodeDecodeError)
+"""What a call of SQLite raises; the second where a message of its own quotes damaged text."""
+
+
+def failure(error: Exception, what: str, path: str) -> SessionDBError:
+    """What one of `FAILURES` means."""
     code = getattr(error, "sqlite_errorcode", None)
     code = None if code is None else code & 0xFF
     text = str(error)
     # A table that is missing, JSON that does not parse and text that is not UTF-8 were not written by sessiondb.
-    if code in _DAMAGE or text.startswith(("no such", "malformed", "Could not decode")):
+    damaged = code in _DAMAGE or isinstance(error, UnicodeDecodeError)
+    if damaged or text.startswith(("no such", "malformed", "Could not decode")):
         return CorruptionError(
             f"SQLite cannot {what}: {text}", path=path,
             advice="copy the file and its -wal file aside, run `sessiondb check`, restore a backup",
@@ -209,7 +237,7 @@ def translated(what: str, path: str) -> Iterator[None]:
     """Turn errors of SQLite and of the operating system into those of sessiondb."""
     try:
         yield
-    except sqlite3.Error as error:
+    except FAILURES as error:
         raise failure(error, what, path) from error
     except OSError as error:
         raise BackendError(

@@ -15,9 +15,9 @@ import msgspec
 
 from sessiondb.query import Absent, Between, Condition, Equal, OneOf, Order, Prefix, Scalar
 
-from .sqlite_schema import TableRow, path_of, value_sql
+from .sqlite_schema import TableRow, index_name, path_of, value_sql
 
-__all__ = ["Filter", "filter_of", "order_sql", "whole_numbers"]
+__all__ = ["ALWAYS", "Filter", "filter_of", "order_hint", "order_sql", "whole_numbers"]
 
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 
@@ -217,6 +217,14 @@ def order_sql(row: TableRow, order: Sequence[Order]) -> str | None:
             return None
         parts.append(f"{value_sql(path)} {'DESC' if item.descending else 'ASC NULLS LAST'}")
     return ", ".join([*parts, "key"])
+
+
+def order_hint(row: TableRow, where: Sequence[Condition], order: Sequence[Order]) -> str:
+    """Names the index that has the first few rows of an order at hand, unless another one finds the matches."""
+    number = row.indexes.get(order[0].field, 0) if order else 0
+    if not number or any(row.indexes.get(condition.field) for condition in where):
+        return ""
+    return f" INDEXED BY {index_name(row, number)}"
 
 
 def whole_numbers(order: Sequence[Order]) -> list[str]:

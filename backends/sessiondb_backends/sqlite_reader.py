@@ -5,18 +5,31 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 from zlib import crc32
 
 from sessiondb.errors import BackendError, CorruptionError
 
-from .sqlite_connection import STILL_WITH_LOG, Place, connect, disconnect, failure, keep_for_ever, translated
+from .sqlite_connection import (
+    FAILURES,
+    LIVE,
+    STILL_WITH_LOG,
+    Place,
+    connect,
+    disconnect,
+    failure,
+    keep_for_ever,
+    translated,
+)
 from .sqlite_schema import READ_META, READ_TABLES, Meta, TableRow, decode_meta, decode_table
 
-__all__ = ["ROW", "Reader", "damaged", "read_meta", "read_tables"]
+__all__ = ["ROW", "Reader", "Readers", "damaged", "read_meta", "read_tables"]
 
 ROW = "key, CAST(record AS BLOB), crc"
 """The columns that `Reader.records` expects."""
+IDLE_MAX = 4
+"""Readers of a view that are kept for its next query."""
 CHUNK_ROWS = 16
 CHUNK_BYTES = 128 << 10
 """Records are fetched in chunks of about so many bytes, at first of so many rows."""
@@ -55,6 +68,8 @@ class Reader:
 
     def __init__(self, place: Place):
         self.place = place
+        self.turn = 0
+        """Of `Readers`: one of an earlier turn is not used again."""
         self.path = place.path
         self.lock = threading.RLock()  # not Lock: a destructor that runs inside a read may read itself
         self._ended = False
@@ -93,9 +108,9 @@ class Reader:
                 if not chunk:
                     return
                 yield chunk
-                length = 1 + sum(len(row[1]) for row in chunk)
+                length = 1 + sum(len(row[1] or b"") for row in chunk)
                 size = max(1, min(size * 4, 1_000, len(chunk) * CHUNK_BYTES // length))
-        except sqlite3.Error as error:
+        except FAILURES as error:
             raise failure(error, "read the store", self.path) from error
 
     def records(self, table: TableRow, sql: str, parameters: Iterable[Any] = ()) -> Iterator[tuple[str, bytes]]:
@@ -103,7 +118,11 @@ class Reader:
         number = table.id
         for chunk in self.stream(sql, parameters):
             for key, image, crc in chunk:
-                if crc32(image, crc32(key.encode(), number)) != crc:
+                try:
+                    whole = crc32(image, crc32(key.encode(), number)) == crc
+                except (AttributeError, TypeError):
+                    whole = False  # not even of the right types
+                if not whole:
                     raise damaged(self.path, table.name, key)
                 yield key, image
 
@@ -132,7 +151,66 @@ class Reader:
         self._close()
 
 
-def damaged(path: str, table: str, key: str) -> CorruptionError:
+class Readers:
+    """Read transactions on one state: the first for look-ups, others for what takes long.
+
+    A statement holds its connection until it gives its first row, and sorting or counting many records takes a while:
+    look-ups of other threads do not wait for that.
+    """
+
+    def __init__(self, first: Reader):
+        self.current: Reader | None = first
+        """The first; ``None`` when they were closed."""
+        self._path = first.path
+        self._turn = 0
+        self._idle: list[Reader] = []
+
+    @property
+    def first(self) -> Reader:
+        """The reader for look-ups.
+
+        Raises:
+            BackendError: they were closed.
+        """
+        first = self.current
+        if first is None:
+            raise BackendError(f"this view of {self._path} was closed; next: take a new one")
+        return first
+
+    def take(self) -> Reader:
+        """A reader that nobody else uses until it is given back; the first where the state is not the newest now."""
+        first = self.first
+        if first.place.mode != LIVE:
+            return first  # one for all: it reads without locks and must end with the store
+        with suppress(IndexError):
+            return self._idle.pop()
+        turn = self._turn
+        with suppress(BackendError):
+            reader = Reader(first.place)
+            reader.turn = turn
+            return reader if reader.meta == first.meta else first
+        return first
+
+    def give_back(self, reader: Reader) -> None:
+        """Keep it for the next one; without locks, as destructors come here too."""
+        if reader is not self.current and reader.turn == self._turn and len(self._idle) < IDLE_MAX:
+            self._idle.append(reader)
+
+    def renew(self, reader: Reader) -> None:
+        """Go on in a new read transaction if that shows the same state; what reads now goes on in the old one."""
+        if self.current is not None and reader.meta == self.current.meta:
+            self._turn += 1
+            self._idle.clear()
+            self.current = reader
+
+    def close(self) -> None:
+        """Let go of all; what reads now keeps its own until it ends."""
+        self._turn += 1
+        self._idle.clear()
+        self.current = None
+
+
+def damaged(path: str, table: str, key: object) -> CorruptionError:
     """A record does not match its checksum."""
     return CorruptionError(
         f"the record {key!r} of table {table!r} does not match its checksum", path=path,

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 from zlib import crc32
 
 from sessiondb.backend import BackendView, Found, TableKind
-from sessiondb.errors import BackendError
 from sessiondb.query import Condition, Order, Predicate
 
-from .sqlite_connection import failure
-from .sqlite_query import ALWAYS, filter_of, order_sql, whole_numbers
-from .sqlite_reader import ROW, Reader, damaged
+from .sqlite_connection import FAILURES, failure
+from .sqlite_query import ALWAYS, Filter, filter_of, order_hint, order_sql, whole_numbers
+from .sqlite_reader import ROW, Reader, Readers, damaged
 from .sqlite_schema import TableRow, physical_name
 
 __all__ = ["SqliteView"]
 
+Rows = Iterator[tuple[str, bytes]]
+Matches = Callable[[bytes], bool]
 MANY_KEYS = 256
 """Keys asked for in one statement."""
 
@@ -27,9 +27,8 @@ class SqliteView(BackendView):
     """The store at one position."""
 
     def __init__(self, reader: Reader):
-        self._reader: Reader | None = reader
-        self._path = reader.path
-        self.identity, self.position = reader.meta.identity, reader.meta.position
+        self.readers = Readers(reader)
+        self.position = reader.meta.position
         self.catalog = reader.tables()
         self._kinds: dict[str, TableKind] = {name: row.kind for name, row in self.catalog.items()}
         self._gets = {
@@ -37,26 +36,9 @@ class SqliteView(BackendView):
             for name, row in self.catalog.items()
         }
 
-    @property
-    def reader(self) -> Reader:
-        """The open read transaction.
-
-        Raises:
-            BackendError: the view was closed.
-        """
-        reader = self._reader
-        if reader is None:
-            raise BackendError(f"this view of {self._path} was closed; next: take a new one")
-        return reader
-
-    def renew(self, reader: Reader) -> None:
-        """Go on in a new read transaction if that shows the same state; what reads now goes on in the old one."""
-        if (reader.meta.identity, reader.meta.position) == (self.identity, self.position) and self._reader is not None:
-            self._reader = reader
-
     def close(self) -> None:
         """Let go of the read transaction; scans that are under way keep it until they end."""
-        self._reader = None
+        self.readers.close()
 
     def tables(self) -> dict[str, TableKind]:
         """Every table with its kind."""
@@ -68,7 +50,7 @@ class SqliteView(BackendView):
         if statement is None:
             return None
         sql, number = statement
-        reader = self._reader or self.reader
+        reader = self.readers.current or self.readers.first
         try:
             with reader.lock:
                 row = reader.execute(sql, (key,)).fetchone()
@@ -79,7 +61,9 @@ class SqliteView(BackendView):
                 raise damaged(reader.path, table, key)
         except UnicodeEncodeError:
             return None  # a lone surrogate: no stored key has one
-        except sqlite3.Error as error:
+        except TypeError as error:
+            raise damaged(reader.path, table, key) from error  # not even of the right type
+        except FAILURES as error:
             raise failure(error, f"read the record {key!r} of table {table!r}", reader.path) from error
         return image
 
@@ -94,12 +78,10 @@ class SqliteView(BackendView):
             room = 1 << (len(piece) - 1).bit_length()  # few different statements, so that they stay prepared
             marks = ", ".join("?" * room)
             sql = f"SELECT {ROW} FROM {physical_name(row)} WHERE key IN ({marks})"
-            found.update(self.reader.records(row, sql, piece + piece[:1] * (room - len(piece))))
+            found.update(self.readers.first.records(row, sql, piece + piece[:1] * (room - len(piece))))
         return found
 
-    def scan(
-        self, table: str, start: str | None = None, stop: str | None = None, *, reverse: bool = False
-    ) -> Iterator[tuple[str, bytes]]:
+    def scan(self, table: str, start: str | None = None, stop: str | None = None, *, reverse: bool = False) -> Rows:
         """Records with ``start <= key < stop`` in key order."""
         row = self.catalog.get(table)
         if row is None:
@@ -109,7 +91,14 @@ class SqliteView(BackendView):
         where = f"WHERE {' AND '.join(terms)}" if terms else ""
         sql = f"SELECT {ROW} FROM {physical_name(row)} {where} ORDER BY key {'DESC' if reverse else 'ASC'}"
         given = [bound.encode("utf-8", "surrogatepass") for _, bound in bounds if bound is not None]
-        return self.reader.records(row, sql, given)
+        reader = self.readers.take()
+        return self._until_done(reader, reader.records(row, sql, given))
+
+    def _until_done(self, reader: Reader, rows: Rows) -> Rows:
+        try:
+            yield from rows
+        finally:
+            self.readers.give_back(reader)
 
     def count(self, table: str) -> int:
         """The number of records, from the catalog."""
@@ -125,47 +114,23 @@ class SqliteView(BackendView):
         row = self.catalog.get(table)
         if row is None:
             return Found(iter(()), exact=True, ordered=True)
+        reader = self.readers.take()
         chosen = filter_of(row, where)
         sorting = order_sql(row, order)
-        if sorting is not None and not self._are_whole(row, whole_numbers(order)):
+        if sorting is not None and not _are_whole(reader, row, whole_numbers(order)):
             sorting = None
-        sql = f"SELECT {ROW} FROM {physical_name(row)}"
+        is_short = limit is not None and sorting is not None
+        sql = f"SELECT {ROW} FROM {physical_name(row)}{order_hint(row, where, order) if is_short else ''}"
         if chosen.sql:
             sql += f" WHERE {chosen.sql}"
         if sorting is not None:
             sql += f" ORDER BY {sorting}"
         matches = Predicate(where).matches if chosen.doubt else None
-        if limit is None or sorting is None:
-            return Found(_passing(self.reader.records(row, sql, chosen.parameters), matches), True, sorting is not None)
-        return Found(self._first(row, sql, chosen.parameters, matches, limit), exact=True, ordered=True)
-
-    def _are_whole(self, row: TableRow, values: list[str]) -> bool:
-        """Whether SQLite holds none of these integers as a floating number: those are the largest ones."""
-        for value in values:
-            if self.reader.fetch(f"SELECT typeof(max({value})) FROM {physical_name(row)}") == [("real",)]:
-                return False
-        return True
-
-    def _first(
-        self,
-        row: TableRow,
-        sql: str,
-        parameters: tuple[Any, ...],
-        matches: Callable[[bytes], bool] | None,
-        limit: int,
-    ) -> Iterator[tuple[str, bytes]]:
-        """The first `limit` matches: told the limit, SQLite need not sort all of them."""
-        offset, size = 0, limit
-        while limit > 0:
-            got = 0
-            for pair in self.reader.records(row, f"{sql} LIMIT ? OFFSET ?", (*parameters, size, offset)):
-                got += 1
-                if matches is None or matches(pair[1]):
-                    limit -= 1
-                    yield pair
-            if got < size:
-                return
-            offset, size = offset + size, size * 4
+        if limit is not None and is_short:
+            rows = _first(reader, row, sql, chosen.parameters, matches, limit)
+        else:
+            rows = _passing(reader.records(row, sql, chosen.parameters), matches)
+        return Found(self._until_done(reader, rows), exact=True, ordered=sorting is not None)
 
     def count_found(self, table: str, where: Sequence[Condition]) -> int | None:
         """How many records satisfy all conditions; ``None`` when SQL cannot tell."""
@@ -177,14 +142,11 @@ class SqliteView(BackendView):
         chosen = filter_of(row, where)
         if not chosen.sql or chosen.doubt == ALWAYS:
             return None
-        name = physical_name(row)
-        sure = f"SELECT count(*) FROM {name} WHERE {chosen.sql}"
-        if chosen.doubt is None:
-            return int(self.reader.fetch(sure, chosen.parameters)[0][0])
-        ((count,),) = self.reader.fetch(f"{sure} AND NOT ({chosen.doubt})", chosen.parameters)
-        doubtful = f"SELECT {ROW} FROM {name} WHERE {chosen.sql} AND ({chosen.doubt})"
-        matches = Predicate(where).matches
-        return int(count) + sum(1 for _ in _passing(self.reader.records(row, doubtful, chosen.parameters), matches))
+        reader = self.readers.take()
+        try:
+            return _count(reader, row, chosen, Predicate(where).matches)
+        finally:
+            self.readers.give_back(reader)
 
     def indexes(self, table: str) -> frozenset[str]:
         """The fields that have an index."""
@@ -192,8 +154,42 @@ class SqliteView(BackendView):
         return frozenset() if row is None else frozenset(row.indexes)
 
 
-def _passing(rows: Iterator[tuple[str, bytes]], matches: Callable[[bytes], bool] | None) -> Iterator[tuple[str, bytes]]:
+def _passing(rows: Rows, matches: Matches | None) -> Rows:
     return rows if matches is None else (pair for pair in rows if matches(pair[1]))
+
+
+def _are_whole(reader: Reader, row: TableRow, values: list[str]) -> bool:
+    """Whether SQLite holds none of these integers as a floating number: those are the largest ones."""
+    statements = [f"SELECT typeof(max({value})) FROM {physical_name(row)}" for value in values]
+    return all(reader.fetch(statement) != [("real",)] for statement in statements)
+
+
+def _first(
+    reader: Reader, row: TableRow, sql: str, parameters: tuple[Any, ...], matches: Matches | None, limit: int
+) -> Rows:
+    """The first `limit` matches: told the limit, SQLite need not sort all of them."""
+    offset, size = 0, limit
+    while limit > 0:
+        got = 0
+        for pair in reader.records(row, f"{sql} LIMIT ? OFFSET ?", (*parameters, size, offset)):
+            got += 1
+            if matches is None or matches(pair[1]):
+                limit -= 1
+                yield pair
+        if got < size:
+            return
+        offset, size = offset + size, size * 4
+
+
+def _count(reader: Reader, row: TableRow, chosen: Filter, matches: Matches) -> int:
+    """Those that are sure are counted by SQLite, the others are looked at."""
+    name = physical_name(row)
+    sure = f"SELECT count(*) FROM {name} WHERE {chosen.sql}"
+    if chosen.doubt is None:
+        return int(reader.fetch(sure, chosen.parameters)[0][0])
+    ((count,),) = reader.fetch(f"{sure} AND NOT ({chosen.doubt})", chosen.parameters)
+    doubtful = f"SELECT {ROW} FROM {name} WHERE {chosen.sql} AND ({chosen.doubt})"
+    return int(count) + sum(1 for _ in _passing(reader.records(row, doubtful, chosen.parameters), matches))
 
 
 def _is_utf8(key: str) -> bool:

@@ -36,6 +36,7 @@ from .wal.verdict import segment_names
 __all__ = ["Checkpointer", "Pacer"]
 
 SLICE_S = 0.0002
+LET_GO = 500
 RETRY_S_MIN = 0.1
 RETRY_S_MAX = 30.0
 WHOLE_FILE_BYTES_MAX = 64 * 1024 * 1024
@@ -127,7 +128,9 @@ class Checkpointer:
             self._freeze()
             frozen = self._views.triple.frozen
             if frozen is not None:
-                self._move(frozen, pace)
+                parts = self._move(frozen, pace)
+                del frozen
+                _let_go(parts, pace)
             self.last_error = None
         except SessionDBError as error:
             self.failures += 1
@@ -156,7 +159,8 @@ class Checkpointer:
         finally:
             log.release_role()
 
-    def _move(self, frozen: Memtable, pace: Pace) -> None:
+    def _move(self, frozen: Memtable, pace: Pace) -> list[object]:
+        """Move it into the backend; returns its parts, for `_let_go`."""
         views, backend = self._views, self._backend
         expected = views.triple.base.position
         target = Position(self._log.epoch, frozen.last_lsn)
@@ -182,6 +186,7 @@ class Checkpointer:
         except SessionDBError as error:
             # The checkpoint itself is done: this is about space.
             logger.warning("%s could not tidy up after a checkpoint: %s", backend.scheme, error)
+        return frozen.parts()
 
     def _drop_segments(self, log: AppendLog) -> None:
         """Everything before the active segment is in the backend."""
@@ -298,6 +303,13 @@ class Checkpointer:
             return None
         age_s = (time.monotonic_ns() // 1000 - active.first_us) / 1e6
         return max(self._options.checkpoint_age_s - age_s, 0.0)
+
+
+def _let_go(parts: list[object], pace: Pace) -> None:
+    """Free a memtable in slices: in one piece that stops every other thread for milliseconds."""
+    while parts:
+        del parts[-LET_GO:]
+        pace()
 
 
 def _no_pause() -> None:

@@ -13,9 +13,9 @@ from .codec import DecHook, EncHook, RecordCodec, check_table_name
 from .config import Options, SyncLevel
 from .errors import ClosedError, DurabilityUnknownError, UsageError
 from .files import Files
-from .finding import indexable
 from .location import parse_location
 from .opening import close_store, open_store
+from .planning import indexable
 from .stats import RecoveryReport, Stats
 from .store import Store
 from .table import Table
@@ -136,7 +136,7 @@ class Database:
             raise UsageError(f"table {name!r} holds {kind} records, not {codec.kind}")
         if not store.options.read_only:
             for field in missing:
-                store.create_index(name, field)
+                store.indexes.create(name, field)
         made: Table[Any] = Table(store, name, codec)
         self._tables[id_of(made)] = made
         return made
@@ -158,7 +158,7 @@ class Database:
         with store.pin() as view:
             if view.kind(name) is None:
                 return False
-        store.drop_table(name, sync)
+        store.indexes.drop_table(name, sync)
         return True
 
     def position(self) -> Position:

@@ -193,6 +193,14 @@ class Memtable:
             changes[name] = TableChanges(layer.kind, layer.dropped_lsn > 0, images, layer.indexes)
         return changes
 
+    def parts(self) -> list[object]:
+        """All keys and entries: whoever holds this list frees them piece by piece, by shortening it."""
+        parts: list[object] = []
+        for layer in self.tables.values():
+            parts += layer.entries
+            parts += layer.entries.values()
+        return parts
+
 
 def _declare(layer: TableLayer, operation: Index | Unindex, lsn: int) -> None:
     made = type(operation) is Index

@@ -7,8 +7,9 @@ from typing import Any, Generic, TypeVar, overload
 
 from .codec import RecordCodec, check_key
 from .errors import UsageError
-from .finding import count, find, make_plan
+from .finding import count, find
 from .mapping import TableItems, TableValues
+from .planning import make_plan
 from .versions import VERSION_FIELD
 from .views import View, Views
 

@@ -14,18 +14,17 @@ from .commit import Committer
 from .config import Limits, Options
 from .errors import ReadOnlyError, SessionDBError, StoreFailedError
 from .files import Files
-from .index_rules import IndexRules, check_image
+from .index_rules import IndexRules
+from .indexing import Indexes, read_rules
 from .location import Location
 from .lock import StoreLocks
 from .memtable import Memtable
 from .ownership import claim, is_current
-from .query import FieldReader
 from .recovery import check_epoch, make_report, recover, survey, torn_report
 from .stats import RecoveryReport, Stats
 from .views import Triple, View, Views
 from .wal.log import AppendLog
 from .wal.no_log import NoLog
-from .wal.operations import Drop, Index, Unindex
 from .wal.verdict import segment_names
 
 __all__ = ["Store"]
@@ -46,12 +45,10 @@ class Store:
         self.backend = backend
         self.identity = backend.identity()
         self.reader = BaseReader(backend, options.cache_bytes)
-        self.index_rules = IndexRules()
         self.report: RecoveryReport
         self._locks = locks
         self._syncer: _Syncer | None = None
         self._starting = threading.Lock()
-        self._indexing = threading.Lock()
         self._closed = False
 
     def start(self, *, is_new: bool) -> None:
@@ -80,22 +77,8 @@ class Store:
             self.log, memtable, self.report = recovered
         self.views = Views(memtable.last_lsn, base)
         self.views.install(Triple(memtable, None, base))
-        self._read_index_rules(base, memtable)
-        self._begin(memtable)
+        self._begin(base, memtable)
         _open_stores.add(self)
-
-    def _read_index_rules(self, base: BackendView, memtable: Memtable) -> None:
-        rules = self.index_rules
-        for name in base.tables():
-            rules.add(name, base.indexes(name))
-        for name, layer in memtable.tables.items():
-            if layer.dropped_lsn:
-                rules.drop(name)
-            for field, made in layer.indexes.items():
-                if made:
-                    rules.add(name, [field])
-                else:
-                    rules.discard(name, field)
 
     def abort(self) -> None:
         """Let go of everything after `start` was left by an exception; nothing is written."""
@@ -110,6 +93,7 @@ class Store:
     views: Views
     checkpointer: Checkpointer
     committer: Committer
+    indexes: Indexes
 
     def _survey(self, folder: str, position: Position) -> Memtable:
         if self.files.stat(folder) is None or (
@@ -127,8 +111,10 @@ class Store:
         self.report = make_report(found, position, epoch, torn_report(found, folder))
         return found.memtable
 
-    def _begin(self, memtable: Memtable) -> None:
+    def _begin(self, base: BackendView, memtable: Memtable) -> None:
         options = self.options
+        rules = IndexRules()
+        read_rules(rules, base, memtable)
         limits = Limits(options.checkpoint_bytes, options.checkpoint_records)
         self.checkpointer = Checkpointer(
             self.files,
@@ -145,12 +131,13 @@ class Store:
             self.log,
             self.views,
             limits,
-            self.index_rules,
+            rules,
             options.sync,
             self.checkpointer.make_room,
             self._became_dirty,
             self._sync_later,
         )
+        self.indexes = Indexes(self.views, self.committer, rules, lambda: self._became_dirty(True))
         if memtable.records and not options.read_only:
             memtable.first_us = time.monotonic_ns() // 1000
             due = memtable.bytes >= limits.bytes_max or memtable.records >= limits.records_max
@@ -194,60 +181,6 @@ class Store:
         """Return when the LSN is on disk."""
         _ = self.views.triple  # closed stores say so
         self.committer.wait_durable(lsn)
-
-    def create_index(self, table: str, field: str) -> bool:
-        """Keep an index on a field of the stored documents; built by the next checkpoint, which is made at once.
-
-        Returns:
-            Whether there was none.
-
-        Raises:
-            ValidationError: a record that is there holds what cannot be indexed; nothing was written.
-        """
-        self.must_be_writable()
-        with self._indexing:
-            with self.pin() as view:
-                if field in view.indexes(table):
-                    return False
-            with self.views.append_lock:
-                self.index_rules.add(table, [field])  # from here on nobody stores what cannot be indexed
-            try:
-                with self.pin() as view:
-                    reader = FieldReader([field])
-                    for key, image in view.scan(table):
-                        check_image(table, key, reader, image)
-                self.committer.commit((Index(table, field),))
-            except BaseException:
-                self._reset_rules(table)
-                raise
-        self._became_dirty(True)
-        return True
-
-    def drop_index(self, table: str, field: str) -> bool:
-        """Keep no index on a field any more.
-
-        Returns:
-            Whether there was one.
-        """
-        self.must_be_writable()
-        with self._indexing:
-            with self.pin() as view:
-                if field not in view.indexes(table):
-                    return False
-            self.committer.commit((Unindex(table, field),))
-            self._reset_rules(table)
-        return True
-
-    def drop_table(self, table: str, sync: str | None) -> None:
-        """Remove a table with all its records and indexes."""
-        with self._indexing:
-            self.committer.commit((Drop(table),), sync)
-            self._reset_rules(table)
-
-    def _reset_rules(self, table: str) -> None:
-        with self.pin() as view, self.views.append_lock:
-            self.index_rules.drop(table)
-            self.index_rules.add(table, view.indexes(table))
 
     def check(self) -> list[str]:
         """Have the backend read everything it holds; a sentence for each thing that is wrong."""

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from .backend import Position
 from .codec import RecordCodec, check_key
-from .commit import Committer, RefusingCommitter
 from .config import SyncLevel
-from .errors import ConflictError, DuplicateKeyError, UsageError, ValidationError
-from .finding import indexable
-from .reading import TableReader, check_bounds, prefix_stop
+from .errors import DuplicateKeyError, UsageError, ValidationError
+from .planning import indexable
+from .reading import check_bounds, prefix_stop
 from .storage import TableStorage
 from .store import Store
-from .views import View, Views
-from .wal.operations import Delete, Operation, Put, PutBytes
+from .views import View
+from .wal.operations import Delete, Operation
+from .writing import TableWriter
 
 if TYPE_CHECKING:
     from .database import Database
@@ -27,11 +27,9 @@ __all__ = ["Table"]
 T = TypeVar("T")
 D = TypeVar("D")
 _MISSING: Any = object()
-ATTEMPTS_MAX = 1_000
-RANGE_ATTEMPTS = 10
 
 
-class Table(TableReader[T], MutableMapping[str, T]):
+class Table(TableWriter[T], MutableMapping[str, T]):
     """A named set of records of one type, keyed by `str`, in the order of the keys' UTF-8 bytes.
 
     Every change is one transaction: all of it happens or none, and with the sync level ``always`` it is on disk
@@ -44,12 +42,7 @@ class Table(TableReader[T], MutableMapping[str, T]):
     """
 
     def __init__(self, store: Store, name: str, codec: RecordCodec[T], owner: Database | None = None):
-        super().__init__(store.views, name, codec)
-        self._store = store
-        self._committer: Committer | RefusingCommitter = store.committer
-        if store.options.read_only:
-            self._committer = RefusingCommitter(store.must_be_writable)
-        self._put_operation: builtins.type[Put | PutBytes] = PutBytes if codec.kind == "bytes" else Put
+        super().__init__(store, name, codec)
         self._owner = owner
 
     @property
@@ -327,7 +320,8 @@ class Table(TableReader[T], MutableMapping[str, T]):
             UsageError: the field is unknown, or holds what has no order as text (a list, an own type).
             ValidationError: a record that is there holds what cannot be indexed; nothing was changed.
         """
-        return self._store.create_index(self.name, indexable(self._codec, field))
+        self._store.must_be_writable()
+        return self._store.indexes.create(self.name, indexable(self._codec, field))
 
     def drop_index(self, field: str) -> bool:
         """Keep no index on a field any more.
@@ -335,7 +329,8 @@ class Table(TableReader[T], MutableMapping[str, T]):
         Returns:
             Whether there was one.
         """
-        return self._store.drop_index(self.name, indexable(self._codec, field))
+        self._store.must_be_writable()
+        return self._store.indexes.drop(self.name, indexable(self._codec, field))
 
     # ---- the five-line start
 
@@ -358,79 +353,3 @@ class Table(TableReader[T], MutableMapping[str, T]):
 
     def __repr__(self) -> str:
         return f"<Table {self.name!r} of {self._store.location}>"
-
-    # ---- inside
-
-    def _disconnect(self, reason: str) -> None:
-        """The database was closed: every later call says so, without a check in any of them."""
-        self._views = Views.closed(reason)
-        self._committer = RefusingCommitter(lambda: self._views.triple)
-
-    def _image(self, key: str) -> bytes:
-        image = self._views.get(self.name, key)
-        if image is None:
-            raise KeyError(key)
-        return image
-
-    def _commit_range(
-        self, build: Callable[[View], list[Operation]], start: str, stop: str | None, sync: SyncLevel | None
-    ) -> None:
-        """Commit what `build` computes from all records with ``start <= key < stop``.
-
-        First without a lock, again while others change one of them; in the end they have to wait.
-        """
-        views = self._views
-        for _ in range(RANGE_ATTEMPTS):
-            with self._pin() as view:
-                operations = build(view)
-            if not operations:
-                return
-            lsn = view.lsn
-            try:
-                self._committer.commit(
-                    operations,
-                    sync,
-                    lambda lsn=lsn: not views.range_changed_since(lsn, self.name, start, stop),  # type: ignore[misc]
-                )
-                return
-            except ConflictError:
-                continue
-        self._committer.commit_built(build, sync)
-
-    def _put_checked(self, operations: list[Operation], sync: SyncLevel | None) -> Position:
-        """Put, unless that would overwrite a record of a later version."""
-        keys = [operation.key for operation in operations]  # type: ignore[union-attr]
-
-        def build() -> list[Operation]:
-            with self._pin() as view:
-                for key, image in view.get_many(self.name, keys).items():
-                    self._codec.check_replaced(key, image)
-            return operations
-
-        return self._commit_reading(keys, build, sync)
-
-    def _commit_reading(
-        self, keys: Iterable[str], build: Callable[[], list[Operation]], sync: SyncLevel | None
-    ) -> Position:
-        """Commit what `build` computes from the records under `keys`, again if one of them changed meanwhile."""
-        views = self._views
-        for _ in range(ATTEMPTS_MAX):
-            lsn = views.visible_lsn
-            operations = build()
-            if not operations:
-                return Position(self._store.log.epoch, lsn)
-            try:
-                return self._committer.commit(
-                    operations,
-                    sync,
-                    lambda lsn=lsn: not views.changed_since(lsn, self.name, keys),  # type: ignore[misc]
-                )
-            except ConflictError:
-                continue
-        raise _too_many_conflicts(self.name)
-
-
-def _too_many_conflicts(table: str) -> ConflictError:
-    return ConflictError(
-        f"table {table!r}: others changed the same records {ATTEMPTS_MAX} times in a row; next: try again later"
-    )

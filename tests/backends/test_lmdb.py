@@ -10,6 +10,7 @@ import pytest
 
 from sessiondb.backend import Position, TableChanges
 from sessiondb.errors import BackendError, ClosedError, CorruptionError, ReadOnlyError
+from sessiondb.query import Condition, Equal, Order
 from sessiondb.testing import BackendContract, FaultyFiles, TableContract
 from sessiondb_backends import lmdb_env
 from sessiondb_backends.lmdb import LmdbBackend
@@ -245,10 +246,26 @@ def test_a_backend_that_nobody_refers_to_lets_go_of_its_environment(backend, pat
     assert key not in lmdb_env._open
 
 
-def test_views_that_nobody_refers_to_give_their_place_back(backend):
-    for _ in range(2_000):
-        assert backend.read().get("t", "a") is None
-    assert backend._environment.env.info()["num_readers"] < 10
+def test_a_view_goes_with_its_last_reference_however_it_was_read(backend):
+    """Its pages could not be used again until then: waiting for the garbage collector would let the file grow."""
+    where, order = (Condition("n", Equal(1)),), (Order("n", True),)
+    gc.disable()
+    try:
+        for number in range(30):
+            at = backend.position()
+            change = TableChanges("json", False, {"a": b'{"n":1}', "b": b"{}"}, {"n": True})
+            view = backend.read()
+            backend.apply({"t": change}, at, Position(1, at.lsn + 1), no_pause)
+            assert (view.get("t", "a") is None) == (number == 0)  # after an apply: under the view's own lock
+            view = backend.read()
+            assert view.get("t", "a") == b'{"n":1}'
+            assert len(list(view.scan("t"))) == len(view.get_many("t", "ab")) == 2
+            assert next(view.scan("t"))[0] == next(view.find("t", (), order).rows)[0] == "a"
+            assert (view.count_found("t", where), len(list(view.find("t", where, order, 1).rows))) == (1, 1)
+        del view
+        assert "no active readers" in backend._environment.env.readers()
+    finally:
+        gc.enable()
 
 
 def test_a_handle_that_an_aborted_apply_opened_is_not_used(backend):

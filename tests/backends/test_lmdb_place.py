@@ -6,7 +6,6 @@ from pathlib import Path
 
 import lmdb
 import pytest
-from lmdb.verify import verify
 
 import sessiondb
 from sessiondb.backend import Position, TableChanges
@@ -138,7 +137,7 @@ def test_a_file_that_was_cut_is_damage(store, cut):
 @pytest.mark.parametrize("size", [1, 100, 4096, 5000, 8191])
 def test_a_file_that_was_cut_inside_the_meta_pages_is_refused(store, size):
     os.truncate(store / "data.mdb", size)
-    refused(store, (CorruptionError, WrongBackendError), "meta page|unknown file")
+    refused(store, (CorruptionError, WrongBackendError), "meta page|unknown file|was cut")
 
 
 @pytest.mark.parametrize("page", [0, 1])
@@ -146,10 +145,11 @@ def test_a_file_that_was_cut_inside_the_meta_pages_is_refused(store, size):
     ("offset", "data"),
     [
         (0, b"\x05"), (10, b"\x09"), (16, b"\0\0\0\0"), (40, bytes(4)), (40, b"\x01\x10\0\0"), (46, b"\xff\0"),
-        (80, b"\xff" * 7), (128, b"\x01" * 8), (136, bytes(8)), (144, b"\xff" * 8), (144, b"\x80\x84"),
+        (80, b"\xff" * 7), (128, b"\x01" * 8), (120, b"\xff" * 7), (136, bytes(8)), (144, b"\xff" * 8),
+        (144, b"\x80\x84"),
     ],
     ids=["page number", "flags", "magic", "no page size", "odd page size", "depth", "free root", "main root",
-         "no last page", "huge transaction", "other transaction"],
+         "entries", "no last page", "huge transaction", "other transaction"],
 )  # fmt: skip
 def test_a_damaged_meta_page_is_damage(store, page, offset, data):
     with (store / "data.mdb").open("r+b") as stream:
@@ -231,7 +231,7 @@ def reader(data):
 
 
 def test_any_environment_is_read_as_lmdb_reads_it(tmp_path):
-    """Compared with LMDB's own answers, over many transactions, and with the driver's verifier."""
+    """Compared with LMDB's own answers, over many transactions."""
     randomly = random.Random(7)
     env = lmdb.open(str(tmp_path / "e"), map_size=1 << 28, max_dbs=600, sync=False)
     names = [b"sessiondb", *(b"t%d" % n for n in range(500)), *(b"i%d" % n for n in range(50))]
@@ -257,7 +257,6 @@ def test_any_environment_is_read_as_lmdb_reads_it(tmp_path):
         assert not has_database(reader(data), meta, b"a key")
         assert missing_pages_are_free(reader(data), meta, len(data))
         assert not missing_pages_are_free(reader(data), meta, 2 * 4096)
-    assert verify(str(tmp_path / "e")) == []
     env.close()
 
 

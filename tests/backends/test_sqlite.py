@@ -275,7 +275,7 @@ def test_every_connection_has_taken_what_makes_it_safe(store):
         assert connection.isolation_level is None
     assert sorted(connection.execute("PRAGMA query_only").fetchone()[0] for connection in connections) == [0, 1]
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        view.reader.connection.execute("DELETE FROM sessiondb_meta")
+        view.readers.first.connection.execute("DELETE FROM sessiondb_meta")
     view.close()
     backend.close()
 
@@ -287,6 +287,26 @@ def test_a_setting_that_does_not_take_is_an_error(path, monkeypatch):
     with pytest.raises(BackendError, match=r"did not take journal_mode = WAL .* next:"):
         sqlite_connection.connect(place)
     assert not sqlite_connection.is_open((0, 0))
+
+
+@pytest.mark.parametrize("lacking", ["threads", "JSON"])
+def test_a_sqlite_that_is_not_able_is_named_and_nothing_is_made(path, monkeypatch, lacking):
+    if lacking == "threads":
+        monkeypatch.setattr(sqlite3, "threadsafety", 1)
+    else:
+
+        class Old:
+            def execute(self, sql):
+                raise sqlite3.OperationalError("no such function: json_type")
+
+            def close(self):
+                pass
+
+        monkeypatch.setattr(sqlite3, "connect", lambda _: Old())
+    sqlite_connection.must_be_able.cache_clear()
+    with pytest.raises(BackendError, match=f"has no .*{lacking}.*; next: use a Python"):
+        SqliteBackend.open(FaultyFiles(), path, create=True)
+    assert os.listdir(os.path.dirname(path)) == []
 
 
 def test_the_header_says_whose_file_it_is(store):

@@ -1,6 +1,7 @@
 """`check` of the SQLite backend finds what reading alone does not."""
 
 import random
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -53,7 +54,7 @@ SPOILED = {
     "bytes became text": (["UPDATE sessiondb_2 SET record = 'x'"], "types text and text"),
     "an index is gone": (["DROP INDEX sessiondb_1_1"], "index on 'n' of table 't' is missing"),
     "an index is another one": (
-        ["DROP INDEX sessiondb_1_1", "CREATE INDEX sessiondb_1_1 ON sessiondb_1(json_extract(record, '$.\"x\"'))"],
+        ["DROP INDEX sessiondb_1_1", "CREATE INDEX sessiondb_1_1 ON sessiondb_1(json_extract(record, '$.\"x\"'), key)"],
         "index on 'n' of table 't' is missing or another one",
     ),
     "the records of a table are gone": (["DROP TABLE sessiondb_2"], "no such table"),
@@ -64,9 +65,9 @@ SPOILED = {
 @pytest.mark.parametrize(("statements", "message"), SPOILED.values(), ids=SPOILED)
 def test_check_says_what_another_program_did(store, statements, message):
     spoil(store, *statements)
-    problems = check(store)
-    assert len(problems) == 1
-    assert pytest.raises(CorruptionError, match=message).matches(CorruptionError(problems[0], path=store))
+    (problem, *more) = check(store)
+    assert re.search(message, problem)
+    assert all("on record" in problem for problem in more)
 
 
 def test_check_names_some_of_many_and_counts_them(store):

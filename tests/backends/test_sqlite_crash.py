@@ -166,6 +166,23 @@ def test_an_exception_in_apply_leaves_the_old_state(path):
     backend.close()
 
 
+def test_who_was_fenced_runs_no_checkpoint_of_sqlite_any_more(path, monkeypatch):
+    """Somebody else writes the file now and may run one: two can lose data in SQLite 3.7.0 to 3.51.2."""
+    backend = make(path)
+    other = SqliteBackend.open(FaultyFiles(), path, create=False)
+    other.apply({}, Position(1, 1), Position(2, 1), no_pause)
+    with pytest.raises(FencedError):
+        backend.apply(CHANGES, Position(1, 1), Position(1, 2), no_pause)
+    with monkeypatch.context() as patch:
+        patch.setattr("sessiondb_backends.sqlite.checkpoint", lambda *_: pytest.fail("a second checkpoint"))
+        with pytest.raises(FencedError):
+            backend.apply(CHANGES, Position(1, 1), Position(1, 2), no_pause)
+        backend.settle()
+        backend.close()
+    assert other.position() == Position(2, 1)
+    other.close()
+
+
 # ---- a full disk
 
 

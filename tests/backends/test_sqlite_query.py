@@ -178,6 +178,14 @@ def test_an_order_on_an_indexed_field_uses_the_index(backend, explained, name, k
     view.close()
 
 
+def test_a_scan_begins_at_its_start(backend, explained):
+    view = filled(backend, 1_000)
+    assert len(list(view.scan("t", "k00500", "k00510"))) == 10
+    assert len(list(view.scan("t", "k00990", reverse=True))) == 10
+    assert all("SEARCH sessiondb_1 USING INDEX sqlite_autoindex_sessiondb_1_1 (key>?" in plan for plan in explained)
+    view.close()
+
+
 def test_only_matches_are_read(backend, monkeypatch):
     view = filled(backend, 1_000, n=True)
     read = []

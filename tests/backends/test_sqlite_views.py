@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from sessiondb.backend import Position, TableChanges
 from sessiondb.errors import BackendError, CorruptionError
-from sessiondb.query import Condition, Equal
+from sessiondb.query import Condition, Equal, prefix
 from sessiondb.testing import FaultyFiles
 from sessiondb.testing.backend_under_test import advance, contents, json_images, no_pause
 from sessiondb_backends import sqlite_connection
 from sessiondb_backends.sqlite import SqliteBackend
+from sessiondb_backends.sqlite_reader import Reader
 
 
 @pytest.fixture
@@ -88,9 +89,9 @@ def test_a_scan_goes_on_while_its_view_moves_to_a_new_transaction(backend):
     view = advance(backend, {"t": TableChanges("json", False, many(1))})
     scan = view.scan("t")
     begun = [next(scan) for _ in range(3)]
-    reader = view.reader
+    reader = view.readers.first
     backend.settle()
-    assert view.reader is not reader
+    assert view.readers.first is not reader
     assert dict([*begun, *scan]) == many(1)
     view.close()
 
@@ -118,15 +119,66 @@ def test_reading_goes_on_in_other_threads_while_the_store_settles(backend):
     view.close()
 
 
+def test_look_ups_and_other_queries_do_not_wait_for_a_long_query(backend, monkeypatch):
+    """A sort or a count keeps its connection busy until it is done."""
+    view = advance(backend, {"t": TableChanges("json", False, many(1))})
+    inside, go_on = threading.Event(), threading.Event()
+    fetch = Reader.fetch
+
+    def slow(self, sql, parameters=()):
+        with self.lock:
+            inside.set()
+            assert go_on.wait(30)
+            return fetch(self, sql, parameters)
+
+    counted = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Reader, "fetch", slow)
+        counter = threading.Thread(target=lambda: counted.append(view.count_found("t", (Condition("x", prefix("x")),))))
+        counter.start()
+        assert inside.wait(30)
+    try:
+        assert view.get("t", "k0001") == many(1)["k0001"]
+        assert view.get_many("t", many(1)) == many(1)
+        assert dict(view.scan("t")) == many(1)
+        assert view.count_found("t", (Condition("n", Equal(1)),)) == 200
+    finally:
+        go_on.set()
+        counter.join()
+    assert counted == [200]
+    assert len(view.readers._idle) == 2
+    view.close()
+
+
+def test_queries_use_the_same_few_connections_again(backend):
+    view = advance(backend, {"t": TableChanges("json", False, many(1))})
+    scans = [view.scan("t") for _ in range(7)]
+    for scan in scans:
+        next(scan)
+    for scan in scans:
+        assert len(list(scan)) == 199
+    assert len(view.readers._idle) == 4
+    idle = list(view.readers._idle)
+    for _ in range(3):
+        assert len(list(view.scan("t"))) == 200
+        assert len(list(view.find("t", (Condition("n", Equal(1)),)).rows)) == 200
+    assert view.readers._idle == idle
+    del idle
+    backend.settle()
+    assert view.readers._idle == []
+    view.close()
+
+
 # ---- what a view holds
 
 
 def test_a_view_that_is_garbage_closes_its_connection(backend, path):
+    gc.collect()
     before = len(sqlite_connection._connections)
     view = advance(backend, json_images(a=b"1"))
     scan = view.scan("t")
     next(scan)
-    assert len(sqlite_connection._connections) == before + 1
+    assert len(sqlite_connection._connections) == before + 2  # one for look-ups, one for the scan
     circle = [view]
     circle.append(circle)
     del view, scan, circle

@@ -15,6 +15,7 @@ from sessiondb.errors import SessionDBError
 from sessiondb.memtable import Memtable
 from sessiondb.recovery import survey
 from sessiondb.wal import format as wal_format
+from sessiondb.wal.operations import Delete, Drop, Index, Put, PutBytes, Unindex, encode_operations
 from sessiondb_backends.json_file import JsonFileBackend
 from sessiondb_backends.json_format import HEADER_BYTES, Header, encode_header
 
@@ -24,6 +25,15 @@ from .oracle import FOLDER_PATH, STORE_PATH, recover_once
 __all__ = ["TARGETS", "seeds", "smoke"]
 
 UUID = bytes(range(16))
+PAYLOADS = [
+    encode_operations(operations)
+    for operations in (
+        [Put("t", "k", b"1"), Delete("t", "k")],
+        [PutBytes("b", "k", b"x"), Drop("b")],
+        [Index("t", "f"), Unindex("t", "f"), Index("t", "g")],
+    )
+]
+"""Every kind of operation, as in the frames of transactions."""
 
 
 def _segment_header(data: bytes, salt: int) -> tuple[str, bytes, int]:
@@ -74,6 +84,7 @@ def _survey(segments: dict[str, bytes], head_bytes: bytes) -> None:
     try:
         found = survey(disk, FOLDER_PATH, UUID, 0)
         assert isinstance(found.memtable, Memtable)
+        assert isinstance(found.memtable.changes(lambda: None), dict)
     except SessionDBError:
         return
 
@@ -126,7 +137,7 @@ def seeds(name: str) -> list[bytes]:
     if name == "head":
         return [files[HEAD_PATH], b"\xff" + bytes(20)]
     if name == "segment":
-        return [b"\0" + frames, b"\x60" + frames, b"\xff\x01\x91\x93\x01\xa1t\xa1k\xc4\x01x\xfe\x02\x90"]
+        return [b"\0" + frames, b"\x60" + frames, b"\xff\x01" + b"\xfe\x01".join(PAYLOADS) + b"\xfe\x02\x90"]
     return [b"\xff\xff" + frames + files[HEAD_PATH]]
 
 
@@ -143,7 +154,7 @@ def smoke(target: Callable[[bytes], None], count: int, seed: int) -> None:
         b"\n",
         b'"tables":{',
         b'"bytes_tables":{',
-        b"\x93\x01\xa1t\xa1k\xc4\x01x",
+        *PAYLOADS,
     ]
     for _ in range(count):
         size = rng.randrange(300)

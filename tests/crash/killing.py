@@ -47,6 +47,7 @@ __all__ = [
 ]
 
 Moment = Literal["before", "half", "after"]
+MOMENTS: tuple[Moment, ...] = ("before", "half", "after")
 
 
 class _CountedFile(File):
@@ -267,7 +268,7 @@ def dying_backends(files: DyingFiles) -> Iterator[None]:
 
 
 def in_child(call: Callable[[int], None]) -> tuple[int, bytes]:
-    """Fork and call with the descriptor of a pipe, in a child that need not import much; returns the exit status and what was written into it."""
+    """Fork and call with the descriptor of a pipe; returns the exit status and what was written into it."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -349,12 +350,12 @@ def look(target: Target) -> tuple[int, Tables, str]:
     return lsn, tables, wrong
 
 
-def kill_at(name: str, target: Target, fatal: int, moment: Moment) -> bool:
-    """Kill the workload there, then look; False when it never came to that."""
+def kill_at(name: str, target: Target, fatal: int, moment: Moment, looks: int = 2) -> bool:
+    """Kill the workload there, then look, so often; False when it never came to that."""
     status, announced = run_child(name, target, fatal, moment)
     assert status in (0, 9), f"{name} on {target.name}: the child failed at operation {fatal} ({moment})"
     history = read_announcements(announced)
-    for attempt in ("first", "second"):
+    for attempt in ("first", "second")[:looks]:
         where = f"{name} on {target.name}, {moment} operation {fatal}, after the {attempt} recovery"
         try:
             lsn, tables, wrong = look(target)
@@ -373,18 +374,21 @@ class Job(NamedTuple):
     name: str
     target: str
     folder: str
-    part: int = 0
-    parts: int = 1
+    start: int = 0
+    stride: int = 1
 
 
 def kill_everywhere(job: Job) -> int:
-    """Kill the workload before and after each operation, and in the middle of each write; returns how often.
+    """Kill the workload at each `stride`-th operation, and in the middle of each write; returns how often.
 
-    On SQLite and LMDB only before: before the next one is after this one, and their processes take longer to look.
+    The kill *after* an operation finds what the one before the next operation finds, so every fourth is enough.
     """
-    folder = Path(job.folder) / f"{job.target}-{job.name}-{job.part}"
+    folder = Path(job.folder) / f"{job.target}-{job.name}-{job.start}"
     folder.mkdir()
     target = real_target(job.target, folder)
-    moments: tuple[Moment, ...] = ("before", "half", "after") if job.target == "json" else ("before", "half")
-    chosen = range(job.part, count_operations(job.name, target), job.parts)
-    return sum(kill_at(job.name, target, fatal, moment) for fatal in chosen for moment in moments)
+    count = count_operations(job.name, target)
+    kills = 0
+    for fatal in range(job.start, count, job.stride):
+        for moment in MOMENTS if fatal % 4 == 0 else MOMENTS[:2]:
+            kills += kill_at(job.name, target, fatal, moment, looks=2 if target.name == "json" or fatal % 4 == 0 else 1)
+    return kills

@@ -450,7 +450,7 @@ def payload_unchecked(patch: Patch) -> None:
     patch.setattr(reader, "decode_frame_header", mutated)
 
 
-@mutant("a segment header's checksum is not looked at", "first_creation", "checkpoint")
+@mutant("a segment header's checksum is not looked at", "roll", "append_during_checkpoint")
 def segment_header_unchecked(patch: Patch) -> None:
     def mutated(data: bytes) -> Any:
         if len(data) < wal_format.SEGMENT_HEADER_BYTES:

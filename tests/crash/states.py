@@ -264,7 +264,8 @@ def _garbage(pages: _Pages, sector: int, old: bytes, new: bytes, stale: bytes, r
     results = [_mixed(old, pattern, mask) for pattern in patterns]
     torn = rng.getrandbits(SECTOR // WORD)
     results.append(_mixed(old, new, mask & torn))
-    cut = rng.randrange(1, SECTOR // WORD)
+    first, last = (mask & -mask).bit_length() - 1, mask.bit_length()
+    cut = rng.randrange(first, last) + 1  # inside what is being written, of which only a part may be new
     results.append(_mixed(old, new, mask & ((1 << cut) - 1)))
     results.append(_mixed(old, new, mask & ~((1 << cut) - 1)))
     return results

@@ -1,7 +1,8 @@
 """The tests bite: each planted protocol bug is caught, and a report says by what.
 
-Catchers are tried in this order: the crash-state simulator on the workloads that the bug's author would think of, then
-on all of them; faults; damage. The first that complains has caught it.
+Catchers are tried in this order: the crash-state simulator on the workloads that the bug's author would think of;
+faults; damage; the simulator with more disks for each moment, then on all workloads. The first that complains has
+caught it.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ CATCHERS: tuple[Callable[[tuple[str, ...], str], str], ...] = (
     lambda likely, target: caught_by_states(likely, target, seeds=3, budget=12),
     lambda likely, target: caught_by_faults(target),
     lambda likely, target: caught_by_damage() if target == "json" else "",
+    lambda likely, target: caught_by_states(likely, target, seeds=2, budget=150),
     lambda likely, target: caught_by_states(tuple(WORKLOADS), target, seeds=2, budget=12),
 )
 

@@ -22,6 +22,7 @@ import pytest
 
 import sessiondb
 from crash.target import real_target
+from sessiondb.errors import SessionDBError
 
 CUTS = int(os.environ.get("SESSIONDB_TEST_CUTS", "50"))
 """Power cuts of each backend on each file system."""
@@ -54,6 +55,7 @@ def work(number):
         handle.put_many({f"w{number}-{letter}": record for letter in "abc"})
         os.write(1, b"%d %d\\n" % (number, count))
 
+exec(sys.argv[3])
 try:
     db = sessiondb.open(sys.argv[1], checkpoint_records=int(sys.argv[2]))
     threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
@@ -124,11 +126,11 @@ def machine(folder: Path, kind: str) -> Iterator[Machine]:
 
 
 def cut_under_a_busy_process(
-    made: Machine, store: Path, acknowledged: dict[int, int], after: int, checkpoint_records: int
+    made: Machine, store: Path, acknowledged: dict[int, int], after: int, checkpoint_records: int, planted: str = ""
 ) -> int:
     """Run the busy program, cut the power when it has acknowledged `after` transactions, mount again and look."""
     process = subprocess.Popen(
-        [sys.executable, "-c", BUSY, str(store), str(checkpoint_records)],
+        [sys.executable, "-c", BUSY, str(store), str(checkpoint_records), planted],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     assert process.stdout is not None
@@ -180,6 +182,44 @@ def test_no_power_cut_takes_an_acknowledged_write(
         )
     with capsys.disabled():
         print(f"\npower cuts, {target} on {kind}: {CUTS}, {seen} acknowledged transactions, 0 missing")
+
+
+PLANTED = {
+    "sqlite": """
+from sessiondb_backends import sqlite_connection
+set_pragma = sqlite_connection._set
+def mutated(connection, place, pragma, value, wanted):
+    set_pragma(connection, place, pragma, *(("OFF", 0) if pragma == "synchronous" else (value, wanted)))
+sqlite_connection._set = mutated
+""",
+    "lmdb": """
+import lmdb
+environment = lmdb.Environment
+lmdb.Environment = lambda *a, **options: environment(*a, **{**options, "sync": False, "metasync": False})
+""",
+}
+"""The library is told not to sync, behind the backend's back."""
+
+
+@pytest.mark.parametrize("target", PLANTED)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_backend_that_does_not_sync_is_caught(
+    kind: str, target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The cuts do hit checkpoints: what the log has let go and the backend did not sync is missed."""
+    rng = random.Random(f"{kind} {target}")
+    acknowledged: dict[int, int] = {}
+
+    def cut_until_it_shows(made: Machine) -> None:
+        for _ in range(30):
+            after = rng.randrange(20, 300)
+            cut_under_a_busy_process(made, made.target(target), acknowledged, after, 15, PLANTED[target])
+
+    with machine(tmp_path, kind) as made, pytest.raises((AssertionError, SessionDBError)) as caught:
+        cut_until_it_shows(made)
+    assert "ended by itself" not in str(caught.value)
+    with capsys.disabled():
+        print(f"\npower cuts, {target} without its syncs on {kind}: {str(caught.value)[:100]}")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -283,7 +283,8 @@ def test_fifty_thousand_crash_states_without_a_violation(capsys: pytest.CaptureF
     summaries = {}
     for target, share in SHARES.items():
         wanted = round(STATES * share)
-        summaries[target] = summary = simulate(wanted, rounds(12 if STATES <= 200_000 else 40, target=target))
+        budget = 40 if STATES > 200_000 else 12 if target == "json" else 6  # of what is atomic there are fewer forms
+        summaries[target] = summary = simulate(wanted, rounds(budget, target=target))
         with capsys.disabled():
             print(f"\n{target}: {summary}")
         assert not summary.violations, "\n".join(summary.violations)

@@ -129,9 +129,9 @@ def test_a_search_by_an_index_in_the_memtable_looks_at_matches_only(memory, monk
     t.put_many({f"k{i}": {"n": i % 100} for i in range(1_000)})
     list(t.find({"n": 7}))  # makes the index
     looked_at = []
-    read = sessiondb.finding.FieldReader.read
+    read = sessiondb.query.FieldReader.read
     monkeypatch.setattr(
-        sessiondb.finding.FieldReader, "read", lambda self, image: looked_at.append(image) or read(self, image)
+        sessiondb.query.FieldReader, "read", lambda self, image: looked_at.append(image) or read(self, image)
     )
     assert len(list(t.find({"n": wanted}))) == len(looked_at) <= 20
     t["new"] = {"n": 7}

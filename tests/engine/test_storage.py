@@ -26,9 +26,9 @@ from sessiondb import (
 from sessiondb import storage as storage_module
 from sessiondb.location import Location
 from sessiondb.storage import StateStorage
-from sessiondb.table import RANGE_ATTEMPTS
 from sessiondb.testing import FaultyFiles
 from sessiondb.testing.storage_contract import Entity, StorageContract
+from sessiondb.writing import RANGE_ATTEMPTS
 
 NAMES = {JsonFileStorage: "x.json", SqliteStorage: "x.db", LmdbStorage: "x.lmdb"}
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 import sessiondb
-from sessiondb.table import RANGE_ATTEMPTS
+from sessiondb.writing import RANGE_ATTEMPTS
 
 THREADS = 8
 

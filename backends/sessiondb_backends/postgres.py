@@ -1,0 +1,252 @@
+"""The PostgreSQL backend: tables in a schema of a server, for one owner with a log on its own machine.
+
+What makes a checkpoint safe:
+
+* One transaction, which begins with an UPDATE of the stored position that must find the expected one. It locks the
+  store's row: of two owners one waits, and then finds another position.
+* ``synchronous_commit = on``, whatever the role's default is.
+* When the connection is lost in COMMIT nobody knows what became of it. The same transaction is made again: it waits
+  for the first if that still runs, and finds either the expected position, or the new one.
+* No state outlives a transaction on a connection: transaction poolers may stand between.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from uuid import UUID
+
+from sessiondb.backend import Backend, Changes, Identity, Pace, Position
+from sessiondb.errors import BackendError, CorruptionError, FencedError, SessionDBError
+from sessiondb.files import Files
+
+from . import postgres_catalog as catalog
+from .postgres_apply import ChangeWriter
+from .postgres_check import problems
+from .postgres_driver import psycopg
+from .postgres_link import Late, Link, may_succeed_again, translated
+from .postgres_links import Links
+from .postgres_schema import MODE, Names
+from .postgres_source import Source
+from .postgres_tidy import tidy
+from .postgres_url import Place, parse_place
+from .postgres_view import PostgresView
+
+__all__ = ["PostgresBackend"]
+
+ATTEMPTS = 4
+"""How often a transaction is made when others are in its way, or the connection is lost."""
+PAUSE_S = 0.05
+BEGIN_WRITE = b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on"
+
+logger = logging.getLogger("sessiondb.postgres")
+
+
+class PostgresBackend(Backend):
+    """One namespace in one schema of one database."""
+
+    scheme = "postgresql"
+    cached = True
+
+    def __init__(self, place: Place, names: Names, links: Links, identity: Identity, *, read_only: bool):
+        self._place = place
+        self._names = names
+        self._links = links
+        self._identity = identity
+        self._read_only = read_only
+        self._writing = threading.RLock()
+        self._may_index = False
+        self._untidy = True
+        self._is_closed = False
+
+    @classmethod
+    def log_folder(cls, path: str) -> str:
+        """Under this user's state folder; its name says server, database, schema and namespace."""
+        return parse_place(path).log_folder()
+
+    @classmethod
+    def shown(cls, path: str) -> str:
+        """The location for people: without user, password and what only concerns the connection."""
+        return str(parse_place(path))
+
+    @classmethod
+    def exists(cls, files: Files, path: str) -> bool:
+        """Whether the schema has our tables, and they have this namespace."""
+        place, names, links = _reach(path, read_only=True)
+
+        def look(link: Link) -> bool:
+            there = catalog.are_tables_there(link, names, place)
+            return there and catalog.read_meta(link, names, place) is not None
+
+        try:
+            return links.ask("look for the store", look)
+        finally:
+            links.close()
+
+    @classmethod
+    def open(cls, files: Files, path: str, *, create: bool, read_only: bool = False) -> PostgresBackend:
+        """Open the store, or make a new one.
+
+        Raises:
+            WrongBackendError: tables of another program have the names of ours; they are untouched.
+            CorruptionError: a part of the store is missing.
+            UnsupportedFormatError: a later version wrote it, or another mode.
+            BackendUnavailableError: the server cannot be reached.
+            BackendError: the server refused.
+        """
+        place, names, links = _reach(path, read_only=read_only)
+        try:
+            if create and not read_only:
+                links.ask("make the store", lambda link: catalog.create_if_missing(link, names, place))
+            return cls._open(place, names, links, read_only=read_only)
+        except BaseException:
+            links.close()
+            raise
+
+    @classmethod
+    def _open(cls, place: Place, names: Names, links: Links, *, read_only: bool) -> PostgresBackend:
+        def look(link: Link) -> tuple[catalog.State, bool]:
+            if not catalog.are_tables_there(link, names, place):
+                raise BackendError(f"there is no store at {place}; next: check the URL, or run `sessiondb init`")
+            state = catalog.read_state(link, names, place)
+            catalog.must_be_known(state.meta, place)
+            if not read_only:
+                catalog.make_durable(link, names)
+            return state, not read_only and catalog.may_change_schema(link, names)
+
+        state, may_index = links.ask("open the store", look)
+        backend = cls(place, names, links, state.meta.identity, read_only=read_only)
+        backend._may_index = may_index
+        return backend
+
+    def identity(self) -> Identity:
+        """As stored when the backend was opened."""
+        return self._identity
+
+    def position(self) -> Position:
+        """The stored position."""
+        meta = self._links.ask("read the store", lambda link: catalog.read_meta(link, self._names, self._place))
+        return self._must_be_ours(meta).position
+
+    def _must_be_ours(self, meta: catalog.Meta | None) -> catalog.Meta:
+        if meta is None or meta.identity != self._identity:
+            found = "is missing" if meta is None else "is that of another store now"
+            raise CorruptionError(
+                f"the store's row in sessiondb_meta {found}", path=str(self._place), advice=catalog.ADVICE
+            )
+        return meta
+
+    def read(self) -> PostgresView:
+        """A view of the state as stored now."""
+        with translated("read the store", self._place):
+            return PostgresView(Source(self._links))
+
+    # ---- writing
+
+    def _must_write(self) -> None:
+        if self._read_only or self._is_closed:
+            raise BackendError(f"{self._place} is closed or was opened read-only; next: open it for writing")
+
+    def apply(self, changes: Changes, expected: Position, position: Position, pace: Pace) -> None:
+        """Make the changes in one transaction, again if it cannot be known what became of the first."""
+        with self._writing:
+            self._must_write()
+            with translated("write the store", self._place):
+                _retried(lambda: self._apply(changes, expected, position, pace))
+
+    def _apply(self, changes: Changes, expected: Position, position: Position, pace: Pace) -> None:
+        link = self._links.take()
+        try:
+            link.command(BEGIN_WRITE)
+            self._move(link, expected, position)
+            tables = catalog.read_state(link, self._names, self._place).tables
+            writer = ChangeWriter(link, self._names, tables, position.lsn, may_index=self._may_index, pace=pace)
+            if writer.write(changes):
+                self._untidy = True
+            link.notes.clear()
+            link.command(b"COMMIT")
+            if link.notes:  # a COMMIT that was cancelled while it waited for a standby says that it is fine
+                raise Late(f"the server warns that the commit may not be safe: {'; '.join(link.notes)}")
+        except BaseException:
+            link.drop()
+            raise
+        self._links.give(link)
+
+    def _move(self, link: Link, expected: Position, position: Position) -> None:
+        """Set the new position where the expected one is, or the new one is already; holds the row until the end."""
+        uuid = UUID(bytes=self._identity.uuid)
+        moved = link.run(
+            self._names.move,
+            (position.epoch, position.lsn, uuid, MODE, expected.epoch, expected.lsn, position.epoch, position.lsn),
+        )
+        if moved == 1:
+            return
+        stored = self._must_be_ours(catalog.read_meta(link, self._names, self._place))
+        catalog.must_be_known(stored, self._place)
+        raise FencedError(
+            f"{self._place} is at {stored.position}, not at {expected}: another owner has taken it over; the log here "
+            "is kept; next: stop writing here, and export what the other one has not"
+        )
+
+    def settle(self) -> None:
+        """End the transactions that nobody needs, and bring views and indexes in line with the tables."""
+        with self._writing:
+            self._must_write()
+            self._links.tidy()
+            if not (self._untidy and self._may_index):
+                return
+
+            def bring_in_line(link: Link) -> bool:
+                state = catalog.read_state(link, self._names, self._place)
+                return tidy(link, self._names, state.tables.values())
+
+            self._untidy = not self._links.ask("tidy up the store", bring_in_line)
+
+    # ---- the rest
+
+    def check(self) -> list[str]:
+        """Everything is read, in one transaction."""
+        try:
+            with translated("check the store", self._place):
+                return problems(Source(self._links), self._identity)
+        except SessionDBError as error:
+            return [str(error)]
+
+    def size(self) -> int:
+        """Bytes of the records of all namespaces in the schema, with their indexes."""
+        return int(self._links.ask("look at the store", lambda link: link.rows(self._names.size))[0][0])
+
+    def close(self) -> None:
+        """Close the connections; those of views when these are let go."""
+        with self._writing:
+            self._is_closed = True
+            self._links.close()
+
+    def abandon(self) -> None:
+        """In a forked child: the connections are the parent's."""
+        self._writing = threading.RLock()
+        self._is_closed = True
+        self._links.abandon()
+
+
+def _reach(path: str, *, read_only: bool) -> tuple[Place, Names, Links]:
+    place = parse_place(path)
+    names = Names(place.schema, place.namespace)
+    return place, names, Links(place, names, read_only=read_only)
+
+
+def _retried(step: Callable[[], None]) -> None:
+    """Do it again when others were in the way or the connection was lost: the second time it says what is stored."""
+    for attempt in range(1, ATTEMPTS):
+        try:
+            step()
+            return
+        except psycopg.Error as error:
+            if not may_succeed_again(error):
+                raise
+            logger.info("a transaction is made again: %s", type(error).__name__)
+            time.sleep(PAUSE_S * attempt * random.random())
+    step()

@@ -1,0 +1,465 @@
+"""The LMDB backend and what processes do: forks, kills, several at once, too little room, no driver."""
+
+import ctypes
+import errno
+import os
+import resource
+import subprocess
+import sys
+import textwrap
+import threading
+import warnings
+from contextlib import contextmanager, suppress
+
+import pytest
+
+import sessiondb
+from sessiondb.backend import Position, TableChanges
+from sessiondb.errors import BackendError, ClosedError, ConfigError
+from sessiondb.testing import FaultyFiles
+from sessiondb_backends import lmdb_env
+from sessiondb_backends.lmdb import LmdbBackend
+
+FILES = FaultyFiles()
+
+
+def no_pause():
+    pass
+
+
+def put(backend, images, pace=no_pause):
+    """One apply to table ``t``; returns a view of it."""
+    at = backend.position()
+    backend.apply({"t": TableChanges("bytes", False, images)}, at, Position(at.epoch, at.lsn + 1), pace)
+    return backend.read()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / "x.lmdb")
+
+
+@pytest.fixture
+def backend(path):
+    opened = LmdbBackend.open(FILES, path, create=True)
+    yield opened
+    opened.close()
+
+
+def in_child(call):
+    """Fork and call; returns what the call returned, as text, after the child has ended."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
+        child = os.fork()
+    if not child:
+        with suppress(BaseException):
+            os.close(reading)
+            try:
+                answer = str(call())
+            except BaseException as error:  # noqa: BLE001 - the parent looks at it
+                answer = f"{type(error).__name__}: {error}"
+            os.write(writing, answer.encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        answer = pipe.read()
+    os.waitpid(child, 0)
+    return answer
+
+
+def run(code, *arguments, **options):
+    """Run a program; returns what it wrote."""
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+    return done.stdout + done.stderr
+
+
+# ---- forks
+
+
+def test_nothing_of_the_parents_is_used_in_a_child(backend):
+    view = put(backend, {"a": b"1", "b": b"2"})
+    scan = view.scan("t")
+    assert next(scan) == ("a", b"1")
+    view.get("t", "a")
+
+    def reads():
+        answers = []
+        for read in (
+            lambda: view.get("t", "a"), lambda: view.count("t"), lambda: list(view.scan("t")), backend.read,
+            backend.position, backend.check, lambda: put(backend, {"a": b"3"}), lambda: view.get_many("t", ["a"]),
+        ):  # fmt: skip
+            try:
+                answers.append(read())
+            except ClosedError as error:
+                answers.append("parent" in str(error))
+        view.close()
+        backend.close()
+        return answers
+
+    assert in_child(reads) == str([True] * 8)
+    assert view.get("t", "a") == b"1"
+    assert list(scan) == [("b", b"2")]
+
+
+def test_a_child_that_forgets_or_closes_everything_does_not_end_the_parents_reads(backend):
+    """Its readers' places are in shared memory: a clean end of the child would give them away."""
+    view = put(backend, {"a": b"old" * 1000})
+    view.get("t", "a")
+    before = backend._environment.env.readers()
+
+    def leave():
+        backend.abandon()
+        view.close()
+        backend.close()
+        lmdb_env._open.clear()
+
+    in_child(leave)
+    assert backend._environment.env.readers() == before
+    for number in range(20):
+        put(backend, {"a": b"%d" % number * 1000}).close()
+    assert view.get("t", "a") == b"old" * 1000
+
+
+def test_a_child_that_ends_like_any_program_leaves_the_parents_reads_alone(path):
+    """The end of an interpreter destroys every object, environments of the parent included."""
+    output = run(
+        """
+        import os, sys
+        from sessiondb.backend import Position, TableChanges
+        from sessiondb.testing import FaultyFiles
+        from sessiondb_backends.lmdb import LmdbBackend
+        backend = LmdbBackend.open(FaultyFiles(), sys.argv[1], create=True)
+        backend.apply({"t": TableChanges("bytes", False, {"a": b"1"})}, Position(1, 0), Position(1, 1), lambda: None)
+        view = backend.read()
+        view.get("t", "a")
+        before = backend._environment.env.readers()
+        child = os.fork()
+        if not child:
+            sys.exit(3)  # through the whole finalization
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), backend._environment.env.readers() == before)
+        """,
+        path,
+    )
+    assert output == "3 True\n"
+
+
+def test_a_program_that_ends_without_closing_anything_ends_quietly(path):
+    code = """
+        import sys, sessiondb
+        db = sessiondb.open(sys.argv[1])
+        db.table("t")["a"] = 1
+        if len(sys.argv) > 2:
+            db.checkpoint()
+        scan = db.table("t").scan()
+        print(db.table("t")["a"], next(scan))
+        """
+    assert run(code, path) == "1 ('a', 1)\n"
+    assert run(code, path, "with a checkpoint") == "1 ('a', 1)\n"
+
+
+def test_a_child_may_open_what_its_parent_had_open(backend, path):
+    """The driver's guard against opening a file twice in a process knows only the parent's process."""
+    put(backend, {"a": b"1"}).close()
+
+    def open_again():
+        mine = LmdbBackend.open(FILES, path, create=False)
+        view = mine.read()
+        found = view.get("t", "a")
+        put(mine, {"a": b"2"})
+        grandchild = in_child(lambda: LmdbBackend.open(FILES, path, create=False).read().get("t", "a"))
+        mine.close()
+        return [found, view.get("t", "a"), grandchild]
+
+    assert in_child(open_again) == str([b"1", b"1", "b'2'"])
+    assert backend.read().get("t", "a") == b"2"
+
+
+def test_a_fork_in_the_middle_of_everything_leaves_child_and_parent_usable(backend, path):
+    """Locks may be held by threads that the child does not have."""
+    put(backend, {f"{n:05}": b"x" * 300 for n in range(5_000)}).close()
+    stop = threading.Event()
+    view = backend.read()
+    failures = []
+
+    def work(call):
+        while not stop.is_set():
+            try:
+                call()
+            except BaseException as error:  # noqa: BLE001 - the test looks at it
+                failures.append(error)
+                return
+
+    calls = [
+        lambda: view.get("t", "00001"), lambda: sum(1 for _ in view.scan("t")), lambda: backend.read().close(),
+        lambda: put(backend, {f"{n:05}": b"y" * 300 for n in range(0, 5_000, 7)}).close(),
+    ]  # fmt: skip
+    threads = [threading.Thread(target=work, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(10):
+
+            def child():
+                with suppress(ClosedError):
+                    view.get("t", "00001")
+                return LmdbBackend.open(FILES, path, create=False).read().get("t", "00001")
+
+            assert in_child(child) == str(b"x" * 300)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert not failures
+    assert view.get("t", "00000") == b"x" * 300
+    assert backend.check() == []
+
+
+# ---- several threads
+
+
+def test_each_of_the_first_threads_reads_in_a_transaction_of_its_own(backend):
+    view = put(backend, {f"{n}": b"%d" % n for n in range(100)})
+    ready = threading.Barrier(20)
+    wrong = []
+
+    def read():
+        ready.wait()
+        for _ in range(20):
+            wrong.extend(n for n in range(100) if view.get("t", f"{n}") != b"%d" % n)
+        ready.wait()
+
+    threads = [threading.Thread(target=read) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert len(view._own) == 16
+    view.close()
+    assert backend._environment.env.readers().count("\n") < 19
+
+
+def test_a_thread_that_comes_after_an_apply_reads_the_views_state_and_no_other(backend):
+    view = put(backend, {"a": b"1"})
+    put(backend, {"a": b"2"}).close()
+    assert view.get("t", "a") == b"1"
+    found = []
+    thread = threading.Thread(target=lambda: found.append(view.get("t", "a")))
+    thread.start()
+    thread.join()
+    assert found == [b"1"]
+    assert view._own == []
+
+
+# ---- kills
+
+
+@pytest.mark.parametrize("moment", [1, 5, 20, 40])
+def test_a_process_that_is_killed_in_an_apply_leaves_the_old_state(backend, path, moment):
+    images = {f"{n:04}": b"old" for n in range(3_000)}
+    put(backend, images).close()
+    backend.close()
+
+    def die():
+        mine = LmdbBackend.open(FILES, path, create=False)
+        pauses = iter(range(1, moment + 1))
+        put(mine, {f"{n:04}": b"new" for n in range(4_000)}, lambda: os._exit(9) if next(pauses) == moment else None)
+
+    assert in_child(die) == ""
+    again = LmdbBackend.open(FILES, path, create=False)
+    assert (again.position(), dict(again.read().scan("t"))) == (Position(1, 1), images)
+    assert again.check() == []
+    put(again, {"0000": b"newer"}).close()
+    assert again.position() == Position(1, 2)
+    again.close()
+
+
+def test_the_reads_of_a_killed_process_do_not_let_the_file_grow_for_ever(backend, path, tmp_path):
+    """Measured without the check of readers: 50 rewrites of 1 MB made 67 MB of 3."""
+    blob = {f"{n}": bytes(100_000) for n in range(10)}
+    for _ in range(3):
+        put(backend, blob).close()
+    usual = backend.size()
+
+    def die_reading():
+        LmdbBackend.open(FILES, path, create=False).read().get("t", "0")
+        os._exit(9)
+
+    in_child(die_reading)
+    for _ in range(20):
+        put(backend, blob).close()
+    assert backend.size() <= 2 * usual
+
+
+def test_the_reads_of_a_killed_process_are_forgotten_at_open(backend, path):
+    put(backend, {"a": b"1"}).close()
+    backend.close()
+    in_child(lambda: LmdbBackend.open(FILES, path, create=False).read().get("t", "a") and os._exit(9))
+    again = LmdbBackend.open(FILES, path, create=False)
+    assert "no active readers" in again._environment.env.readers()
+    again.close()
+
+
+def test_a_view_of_another_process_keeps_its_state_while_this_one_writes(backend, path):
+    put(backend, {"a": b"old" * 1000}).close()
+    begun, go_on = os.pipe(), os.pipe()
+    answers = []
+
+    def read_for_long():
+        mine = LmdbBackend.open(FILES, path, create=False)
+        view = mine.read()
+        os.write(begun[1], b"x")
+        os.read(go_on[0], 1)
+        return view.get("t", "a") == b"old" * 1000 and mine.read().get("t", "a") == b"19" * 1000
+
+    thread = threading.Thread(target=lambda: answers.append(in_child(read_for_long)))
+    thread.start()
+    os.read(begun[0], 1)
+    for number in range(20):
+        put(backend, {"a": b"%d" % number * 1000, "b": bytes(100_000)}).close()
+    os.write(go_on[1], b"x")
+    thread.join()
+    assert answers == ["True"]
+    for descriptor in (*begun, *go_on):
+        os.close(descriptor)
+
+
+def test_tables_that_another_process_made_are_seen(backend, path):
+    def make():
+        mine = LmdbBackend.open(FILES, path, create=False)
+        change = TableChanges("json", False, {"a": b'{"f":1}'}, {"f": True})
+        mine.apply({"theirs": change}, Position(1, 0), Position(1, 1), no_pause)
+
+    assert in_child(make) == "None"
+    view = backend.read()
+    assert (view.tables(), view.get("theirs", "a")) == ({"theirs": "json"}, b'{"f":1}')
+    assert view.indexes("theirs") == {"f"}
+
+
+# ---- too little room
+
+
+def test_a_full_map_leaves_the_old_state_and_is_no_end(path, monkeypatch):
+    backend = LmdbBackend.open(FILES, path, create=True)
+    put(backend, {"a": b"1"}).close()
+    backend.close()
+    monkeypatch.setattr(lmdb_env, "MAP_BYTES", (1 << 20,))
+    backend = LmdbBackend.open(FILES, path, create=False)
+    with pytest.raises(BackendError, match="address space"):
+        put(backend, {f"{n}": bytes(10_000) for n in range(200)})
+    assert (backend.position(), dict(backend.read().scan("t"))) == (Position(1, 1), {"a": b"1"})
+    put(backend, {"b": b"2"}).close()
+    backend.close()
+    monkeypatch.undo()
+    backend = LmdbBackend.open(FILES, path, create=False)
+    assert put(backend, {f"{n}": bytes(10_000) for n in range(200)}).count("t") == 202
+    assert backend.check() == []
+    backend.close()
+
+
+def test_a_small_address_space_gets_a_smaller_map(path):
+    backend = LmdbBackend.open(FILES, path, create=True)
+    put(backend, {"a": b"1"}).close()
+    backend.close()
+
+    def open_it(limit):
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        mine = LmdbBackend.open(FILES, path, create=False)
+        return mine._environment.env.info()["map_size"], put(mine, {"b": b"2"}).get("t", "a")
+
+    with open("/proc/self/statm") as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    assert in_child(lambda: open_it(used + (1 << 37))) == str((1 << 36, b"1"))
+    assert in_child(lambda: open_it(used + (1 << 33))) == str((1 << 32, b"1"))
+    assert "LMDB cannot open the environment" in in_child(lambda: open_it(used + (1 << 25)))
+
+
+@contextmanager
+def small_disk(folder, size):
+    """A file system of its own; skips where none can be mounted."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if os.geteuid() or libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", 0, b"size=%d" % size):
+        pytest.skip(f"no file system can be mounted here: {errno.errorcode.get(ctypes.get_errno(), 'not root')}")
+    try:
+        yield
+    finally:
+        libc.umount2(os.fsencode(folder), 2)
+
+
+def test_a_full_disk_leaves_the_old_state_and_is_no_end(tmp_path):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    with small_disk(folder, 4 << 20):
+        backend = LmdbBackend.open(FILES, str(folder / "x.lmdb"), create=True)
+        put(backend, {"a": b"1"}).close()
+        for _ in range(3):
+            with pytest.raises(BackendError, match=r"No space left|failing or full"):
+                put(backend, {f"{n}": bytes(100_000) for n in range(60)})
+            assert (backend.position(), dict(backend.read().scan("t"))) == (Position(1, 1), {"a": b"1"})
+        assert backend.check() == []
+        put(backend, {"b": b"2"}).close()
+        backend.close()
+        backend = LmdbBackend.open(FILES, str(folder / "x.lmdb"), create=False)
+        assert dict(backend.read().scan("t")) == {"a": b"1", "b": b"2"}
+        assert backend.check() == []
+        backend.close()
+
+
+def test_a_disk_without_room_for_a_new_store_says_so_and_gets_one_later(tmp_path):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    with small_disk(folder, 64 << 10):
+        path = str(folder / "x.lmdb")
+        (folder / "ballast").write_bytes(bytes(60 << 10))
+        with pytest.raises(BackendError, match=r"No space left|failing or full"):
+            LmdbBackend.open(FILES, path, create=True)
+        assert LmdbBackend.exists(FILES, path) is False
+        (folder / "ballast").unlink()
+        LmdbBackend.open(FILES, path, create=True).close()
+
+
+# ---- the driver
+
+
+def test_the_driver_is_imported_only_when_a_store_is_used():
+    code = "import sys, sessiondb_backends.lmdb; print('lmdb' in sys.modules)"
+    assert run(code) == "False\n"
+
+
+def test_without_the_driver_the_error_says_what_to_install_and_nothing_is_made(path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lmdb", None)
+    with pytest.raises(ConfigError, match=r'next: pip install "sessiondb\[lmdb\]"'):
+        sessiondb.open(path, files=FILES)
+    assert not os.path.exists(path)
+
+
+def test_an_old_driver_is_refused(path, monkeypatch):
+    import lmdb
+
+    monkeypatch.setattr(lmdb, "__version__", "1.6.2")
+    with pytest.raises(ConfigError, match=r'needs lmdb 3.0 or later, found 1.6.2; next: pip install -U "sessiondb'):
+        sessiondb.open(path, files=FILES)
+    assert not os.path.exists(path)
+
+
+# ---- many records
+
+
+def test_opening_looks_at_a_few_pages_however_many_there_are(path):
+    files = FaultyFiles()
+    reads = []
+    for records in (100, 50_000):
+        backend = LmdbBackend.open(files, path, create=not reads)
+        put(backend, {f"{n:06}": b"x" * 250 for n in range(records)}).close()
+        backend.close()
+        files.counts.clear()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        backend = LmdbBackend.open(files, path, create=False)
+        assert backend.read().count("t") == records
+        reads.append(files.counts["pread"])
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 1_000
+        backend.close()
+    assert os.path.getsize(f"{path}/data.mdb") > 3_000 * 4096
+    assert reads[0] == reads[1]

@@ -1,0 +1,78 @@
+"""Damage to the files of SQLite and LMDB stores: refused, found by `check`, or harmless; never a wrong value.
+
+Both libraries trust what they read. So every record carries a checksum of its own, and what no reading of a record
+can notice (a tree that leads nowhere, or astray) `check` must. LMDB may end the process on a damaged tree: such cases
+are counted apart.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from crash.real_damage import HUNG, KINDS, STORES, Case, Store, cases, judge_all, prepare
+
+ALL = int(os.environ.get("SESSIONDB_TEST_STATES", "0")) > 50_000
+"""Every bit and every place, which takes hours."""
+BITS_EVERY = 40
+PLACES_MAX = 100
+WORKERS = min(os.cpu_count() or 1, 8)
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest, fast_folder: Path) -> Store:
+    folder = fast_folder / "store"
+    folder.mkdir()
+    return prepare(request.param, folder)
+
+
+def check_all(store: Store, chosen: list[Case], folder: Path) -> Counter[str]:
+    """Judge; the counts by outcome."""
+    report = judge_all(store, chosen, folder, WORKERS)
+    assert not report.wrong, f"{len(report.wrong)} of {len(chosen)}: " + "\n".join(report.wrong[:20])
+    if store.target == "sqlite":
+        assert not report.died, report.died[:20]
+    hung = [case for case in report.died if case.endswith(HUNG)]
+    assert not hung, hung
+    return report.counts
+
+
+@pytest.mark.parametrize("store", STORES, indirect=True)
+def test_some_damage_is_detected_or_harmless(store: Store, fast_folder: Path) -> None:
+    """A sample for the plain run."""
+    chosen = [Case(store.own_files[0], "cuts", len(store.files[store.own_files[0]]), 0)]
+    for path in store.own_files:
+        for kind in KINDS:
+            found = cases(store, path, kind)
+            chosen += found[len(path) :: max(len(found) // 3, 1)][:3]
+    counts = check_all(store, chosen, fast_folder)
+    assert counts["refused"] > 3
+    assert counts["harmless"] > 3
+
+
+@pytest.mark.parametrize("store", STORES, indirect=True)
+def test_what_is_not_damaged_is_right(store: Store, fast_folder: Path) -> None:
+    whole = Case(store.own_files[0], "cuts", len(store.files[store.own_files[0]]), 0)
+    assert check_all(store, [whole], fast_folder) == {"harmless": 1}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(10**6 if ALL else 600)
+@pytest.mark.parametrize("store", STORES, indirect=True)
+def test_damage_everywhere_is_detected_or_harmless(
+    store: Store, fast_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bit of every few bytes, and cuts, zeros and garbage at places spread over every file."""
+    chosen: list[Case] = []
+    for path in store.own_files:
+        passing = path.endswith(("-shm", "lock.mdb"))  # made anew by whoever opens it first
+        for kind in KINDS:
+            every = BITS_EVERY if kind == "bits" else max(len(cases(store, path, kind)) // PLACES_MAX, 1)
+            chosen += cases(store, path, kind, every=1 if ALL else every * (8 if passing else 1))
+    counts = check_all(store, chosen, fast_folder)
+    with capsys.disabled():
+        print(f"\ndamage, {store.kind}: {len(chosen)} damaged stores, {dict(counts)}, 0 wrong")
+    assert counts["refused"] > len(chosen) // 20
