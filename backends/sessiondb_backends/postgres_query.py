@@ -126,8 +126,9 @@ def _one_of(field: _Field, wanted: Iterable[Scalar]) -> _Term | None:
     terms = [_tagged(field, tags, long)] if tags else []
     if len(numbers) > RANGES_MAX:
         exact = [_decimal(number) for number in numbers]
-        sql = f"{field.number} = ANY(%s::numeric[]) OR ({field.number} IS NOT NULL AND {field.unsure})"
-        terms.append(_Term(sql, (exact,), field.unsure))
+        ends = _wide(min(exact), -1), _wide(max(exact), 1)
+        sql = f"{field.number} = ANY(%s::numeric[]) OR ({field.number} BETWEEN %s AND %s AND {field.unsure})"
+        terms.append(_Term(sql, (exact, *ends), field.unsure))
     else:
         terms += [_range(field, number, number) for number in numbers]
     return _either(terms)

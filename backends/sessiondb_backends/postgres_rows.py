@@ -15,7 +15,7 @@ from .postgres_link import Link
 from .postgres_schema import Names
 from .postgres_source import Source
 
-__all__ = ["Query", "key_bounds", "records"]
+__all__ = ["Query", "key_bounds", "records", "sorted_records"]
 
 CHUNK_ROWS = 16
 CHUNK_ROWS_MAX = 1_000
@@ -80,13 +80,21 @@ def _cut(bound: str) -> tuple[str, bool]:
     return bound, False
 
 
-def records(
-    source: Source, query: Query, *, ordering: str | None = None, reverse: bool = False, limit: int | None = None
+def records(source: Source, query: Query, *, reverse: bool = False, limit: int | None = None) -> Iterator[Record]:
+    """The records in key order, each chunk found anew: for what is found by its key."""
+    return _records(_by_key(source, query, reverse, limit))
+
+
+def sorted_records(
+    source: Source, query: Query, ordering: str, *, limit: int | None = None, offset: int = 0
 ) -> Iterator[Record]:
-    """The records: in key order, or as `ordering` (which follows ORDER BY) says."""
-    if limit is not None and limit <= 0:
-        return
-    chunks = _by_key(source, query, reverse, limit) if ordering is None else _by_cursor(source, query, ordering, limit)
+    """The records as `ordering` (which follows ORDER BY) says, found at once."""
+    if limit is not None and limit <= CHUNK_ROWS_MAX:
+        return _records(_at_once(source, query, ordering, limit, offset))
+    return _records(_by_cursor(source, query, ordering, limit, offset))
+
+
+def _records(chunks: Iterator[list[Any]]) -> Iterator[Record]:
     for rows in chunks:
         for key, record, blob, in_doubt in rows:
             yield key, blob if record is None else record, in_doubt
@@ -111,12 +119,14 @@ def _by_key(source: Source, query: Query, reverse: bool, limit: int | None) -> I
         size = _next_size(size, rows)
 
 
-def _by_cursor(source: Source, query: Query, ordering: str, limit: int | None) -> Iterator[list[Any]]:
-    end = f" ORDER BY {ordering}"
-    if limit is not None and limit <= CHUNK_ROWS_MAX:
-        statement = query.statement(query.columns, f"{end} LIMIT %s")
-        yield source.ask("read records", lambda link: link.rows(statement, (*query.parameters, limit)))
-        return
+def _at_once(source: Source, query: Query, ordering: str, limit: int, offset: int) -> Iterator[list[Any]]:
+    if limit > 0:
+        statement = query.statement(query.columns, f" ORDER BY {ordering} LIMIT %s OFFSET %s")
+        yield source.ask("read records", lambda link: link.rows(statement, (*query.parameters, limit, offset)))
+
+
+def _by_cursor(source: Source, query: Query, ordering: str, limit: int | None, offset: int) -> Iterator[list[Any]]:
+    end = f" ORDER BY {ordering} OFFSET {offset}" + ("" if limit is None else f" LIMIT {limit}")
     name = f"sessiondb_{next(_numbers)}"
     declaration = f"DECLARE {name} NO SCROLL CURSOR FOR ".encode() + query.statement(query.columns, end)
     declared: list[Link] = []

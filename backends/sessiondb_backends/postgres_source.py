@@ -70,9 +70,9 @@ class Source:
         if state.meta != self.meta:
             self._links.give(link)
             raise BackendUnavailableError(
-                f"the server has ended the transaction of a view of {self.place} at {self.meta.position}, and the store "
-                f"is at {state.meta.position} now; next: take a new view, and see whether the server restarted or has "
-                "an idle_in_transaction_session_timeout"
+                f"the server has ended the transaction of a view of {self.place} at {self.meta.position}, "
+                f"and the store is at {state.meta.position} now; next: take a new view, and see whether the server "
+                "restarted or has an idle_in_transaction_session_timeout"
             )
         self._link = link
         return link

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable
+from typing import Literal
 
 from .postgres_driver import psycopg, sql
 from .postgres_link import Link
@@ -34,34 +35,39 @@ def tidy(link: Link, names: Names, tables: Iterable[TableRow]) -> bool:
     rows = list(tables)
     relations = link.rows(_RELATIONS, (names.schema,))
     indexes = {name for name, kind, _ in relations if kind in "iI" and name.startswith(names.index_prefix)}
-    done = [_index(link, names, rows, indexes)]
     views: dict[str, tuple[str, str]] = {}
     for name, kind, comment in relations:
         mark = _MARK.search(comment or "") if kind == "v" else None
         if mark and mark[1].startswith(_mark(names)):
             views[mark[1]] = (name, mark[2])
     taken = {name for name, _, _ in relations}
-    for row in rows:
-        done.append(_view(link, names, row, views.pop(_mark(names, row.name), None), taken))
+    done = [_index(link, names, rows, indexes)]
+    done += [_view(link, names, row, views.pop(_mark(names, row.name), None), taken) for row in rows]
     done += [_step(link, f"DROP VIEW {_qualified(names, name)}") for name, _ in views.values()]
     return all(done)
 
 
-def _step(link: Link, *statements: str) -> bool:
-    """One transaction; returns whether it need not be tried again soon."""
+def _attempt(link: Link, *statements: str) -> Literal["done", "busy", "refused"]:
+    """One transaction."""
     try:
         link.command(f"BEGIN; SET LOCAL lock_timeout = {LOCK_MS}".encode())
         for statement in statements:
             link.command(statement.encode())
         link.command(b"COMMIT")
+        return "done"
     except psycopg.errors.LockNotAvailable:
         link.command(b"ROLLBACK")
-        return False
+        return "busy"
     except (psycopg.errors.ProgrammingError, psycopg.errors.DependentObjectsStillExist) as error:
         # No right to, or somebody has built something of their own upon it.
         link.command(b"ROLLBACK")
-        logger.warning("a view or an index stays as it is: %s", error.diag.message_primary)
-    return True
+        logger.info("%s: %s", statements[0].partition("(")[0][:80], error.diag.message_primary)
+        return "refused"
+
+
+def _step(link: Link, *statements: str) -> bool:
+    """One transaction; returns whether it need not be tried again soon."""
+    return _attempt(link, *statements) != "busy"
 
 
 # ---- indexes
@@ -98,12 +104,13 @@ def _view(link: Link, names: Names, row: TableRow, made: tuple[str, str] | None,
     name = _free_name(names, row, taken) if made is None else made[0]
     taken.add(name)
     comment = f"Table {row.name} of namespace {names.namespace}, made by sessiondb [{_mark(names, row.name)}:{shape}]"
-    create = "CREATE VIEW" if made is None else "CREATE OR REPLACE VIEW"
-    return _step(
-        link,
-        f"{create} {_qualified(names, name)} AS {select}",
-        f"COMMENT ON VIEW {_qualified(names, name)} IS {literal(comment).removesuffix('::text')}",
-    )
+    view = _qualified(names, name)
+    steps = (f"CREATE VIEW {view} AS {select}", f"COMMENT ON VIEW {view} IS {literal(comment).removesuffix('::text')}")
+    if made is None:
+        return _step(link, *steps)
+    # What others have built upon it stays if it only grows; it has other fields if its table was dropped meanwhile.
+    outcome = _attempt(link, steps[0].replace("CREATE", "CREATE OR REPLACE", 1), steps[1])
+    return outcome == "done" or (outcome == "refused" and _step(link, f"DROP VIEW {view}", *steps))
 
 
 def _select(names: Names, row: TableRow) -> str:

@@ -12,7 +12,7 @@ from sessiondb.query import Condition, Order, Predicate
 
 from .postgres_array import TextArray
 from .postgres_query import ALWAYS, Sorting, filter_of, sorting_of
-from .postgres_rows import Query, key_bounds, records
+from .postgres_rows import Query, key_bounds, records, sorted_records
 from .postgres_schema import TableRow
 from .postgres_source import Source
 
@@ -119,8 +119,13 @@ class PostgresView(BackendView):
         sorting = sorting_of(row, order)
         if sorting is not None:
             return Found(self._sorted(query, sorting, matches, limit), exact=True, ordered=True)
-        rows = _passing(records(self.source, query, limit=None if order or matches else limit), matches)
-        return Found(rows, exact=True, ordered=not order)
+        early = None if order or matches else limit
+        if any(condition.field in row.indexes for condition in where):
+            # Found at once: asked for the first few in key order, the planner might rather go through all keys.
+            rows = sorted_records(self.source, query, "key", limit=early)
+        else:
+            rows = records(self.source, query, limit=early)
+        return Found(_passing(rows, matches), exact=True, ordered=not order)
 
     def _query(self, row: TableRow, where: Sequence[Condition]) -> Query:
         chosen = filter_of(row, where)
@@ -138,13 +143,27 @@ class PostgresView(BackendView):
             (query.narrowed(f"{sorting.has_value} IS NOT TRUE"), sorting.without_value),
         ]
         for part, ordering in parts:
-            if limit is not None and limit <= 0:
-                return
-            rows = records(self.source, part, ordering=ordering, limit=None if matches else limit)
-            for pair in islice(_passing(rows, matches), limit):
+            for pair in self._first(part, ordering, matches, limit):
                 yield pair
                 if limit is not None:
                     limit -= 1
+
+    def _first(
+        self, query: Query, ordering: str, matches: Callable[[bytes], bool] | None, limit: int | None
+    ) -> Iterator[tuple[str, bytes]]:
+        """The first `limit` matches: told the limit, PostgreSQL need not sort all of them."""
+        offset, size = 0, limit
+        while limit is None or limit > 0:
+            got = 0
+            for row in sorted_records(self.source, query, ordering, limit=size, offset=offset):
+                got += 1
+                for pair in _passing(iter((row,)), matches):
+                    yield pair
+                    if limit is not None:
+                        limit -= 1
+            if size is None or got < size:
+                return
+            offset, size = offset + size, size * 4
 
     def count_found(self, table: str, where: Sequence[Condition]) -> int | None:
         """How many records satisfy all conditions; ``None`` when SQL cannot tell."""
