@@ -42,6 +42,14 @@ ATTEMPTS = 4
 PAUSE_S = 0.05
 BEGIN_WRITE = b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on"
 
+UNREADABLE = (
+    psycopg.DataError,
+    psycopg.errors.ProgramLimitExceeded,
+    psycopg.errors.StatementTooComplex,
+    psycopg.errors.UntranslatableCharacter,
+)
+"""What the server says of a document that it does not take."""
+
 logger = logging.getLogger("sessiondb.postgres")
 
 
@@ -71,6 +79,12 @@ class PostgresBackend(Backend):
     def shown(cls, path: str) -> str:
         """The location for people: without user, password and what only concerns the connection."""
         return str(parse_place(path))
+
+    @classmethod
+    def ddl(cls, path: str) -> list[str]:
+        """The statements that make schema and tables, for somebody to read or to run first."""
+        place = parse_place(path)
+        return Names(place.schema, place.namespace).ddl()
 
     @classmethod
     def exists(cls, files: Files, path: str) -> bool:
@@ -155,23 +169,41 @@ class PostgresBackend(Backend):
         with self._writing:
             self._must_write()
             with translated("write the store", self._place):
-                _retried(lambda: self._apply(changes, expected, position, pace))
+                try:
+                    _retried(lambda: self._apply(changes, expected, position, pace))
+                except UNREADABLE as error:
+                    # A document that is no JSON to PostgreSQL, nested too deeply for example, must not keep all others
+                    # from being stored.
+                    logger.warning(
+                        "documents are stored as bytes, because the server says: %s", error.diag.message_primary
+                    )
+                    _retried(lambda: self._apply(changes, expected, position, pace, as_bytes=True))
 
-    def _apply(self, changes: Changes, expected: Position, position: Position, pace: Pace) -> None:
+    def _apply(
+        self, changes: Changes, expected: Position, position: Position, pace: Pace, *, as_bytes: bool = False
+    ) -> None:
         link = self._links.take()
         try:
             link.command(BEGIN_WRITE)
             self._move(link, expected, position)
             tables = catalog.read_state(link, self._names, self._place).tables
-            writer = ChangeWriter(link, self._names, tables, position.lsn, may_index=self._may_index, pace=pace)
+            writer = ChangeWriter(
+                link,
+                self._names,
+                tables,
+                position.lsn,
+                may_index=self._may_index,
+                as_bytes=as_bytes,
+                pace=pace,
+            )
             if writer.write(changes):
                 self._untidy = True
             link.notes.clear()
             link.command(b"COMMIT")
             if link.notes:  # a COMMIT that was cancelled while it waited for a standby says that it is fine
                 raise Late(f"the server warns that the commit may not be safe: {'; '.join(link.notes)}")
-        except BaseException:
-            link.drop()
+        except BaseException as error:
+            self._links.drop(link, error)
             raise
         self._links.give(link)
 

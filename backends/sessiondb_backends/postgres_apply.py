@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 import msgspec
@@ -25,8 +25,6 @@ STATEMENT_BYTES = 4 << 20
 """Records of one statement."""
 FIELDS_MAX = 200
 """Columns of a view at most."""
-INDEX_PATIENCE = 20
-"""An index over many records takes long: so many times as long as another answer."""
 
 logger = logging.getLogger("sessiondb.postgres")
 
@@ -40,17 +38,27 @@ class ChangeWriter:
         tables: the catalog before the changes.
         version: what is written beside each record.
         may_index: whether the role may make SQL indexes.
+        as_bytes: store all documents as bytes.
         pace: called between small pieces of work.
     """
 
     def __init__(
-        self, link: Link, names: Names, tables: dict[str, TableRow], version: int, *, may_index: bool, pace: Pace
+        self,
+        link: Link,
+        names: Names,
+        tables: dict[str, TableRow],
+        version: int,
+        *,
+        may_index: bool,
+        as_bytes: bool,
+        pace: Pace,
     ):
         self._link = link
         self._names = names
         self._tables = tables
         self._version = version
         self._may_index = may_index
+        self._is_odd = is_always_odd if as_bytes else is_odd
         self._pace = pace
 
     def write(self, changes: Changes) -> bool:
@@ -59,7 +67,8 @@ class ChangeWriter:
         for name, change in changes.items():
             row = self._tables.get(name)
             if change.dropped and row is not None:
-                self._link.run(self._names.empty_table, (name,))
+                with self._link.at_length():
+                    self._link.run(self._names.empty_table, (name,))
                 self._link.run(self._names.drop_table, (name,))
                 del self._tables[name]
                 row = None
@@ -69,7 +78,7 @@ class ChangeWriter:
         return self._tables != before
 
     def _change(self, row: TableRow, kind: TableKind, change: TableChanges, *, is_new: bool) -> None:
-        images = _Images(self._link, self._names, row, self._version, self._pace)
+        images = _Images(self._link, self._names, row, self._version, self._pace, self._is_odd)
         after = images.write(change.images)
         after = self._index(after, change.indexes.items())
         if is_new or after != row:
@@ -101,18 +110,28 @@ class ChangeWriter:
             return
         link = self._link
         for statement in self._names.index_ddl(table, field).values():
-            patience, link.patience = link.patience, link.patience * INDEX_PATIENCE
-            try:
+            with link.at_length():
                 link.command(statement.encode())
-            finally:
-                link.patience = patience
             self._pace()
+
+
+def is_always_odd(image: bytes) -> bool:
+    """Takes no chances with the server's JSON parser."""
+    return True
 
 
 class _Images:
     """Puts and deletes the records of one table, in key order."""
 
-    def __init__(self, link: Link, names: Names, row: TableRow, version: int, pace: Pace):
+    def __init__(
+        self,
+        link: Link,
+        names: Names,
+        row: TableRow,
+        version: int,
+        pace: Pace,
+        is_odd: Callable[[bytes], bool],
+    ):
         self._link = link
         self._names = names
         self._row = row
@@ -120,6 +139,7 @@ class _Images:
         self._pace = pace
         self._fields = dict.fromkeys(row.fields)
         self._odd = row.odd
+        self._is_odd = is_odd
 
     def write(self, images: dict[str, bytes | None]) -> TableRow:
         """Make the changes; returns the catalog's row after them."""
@@ -137,9 +157,9 @@ class _Images:
             gone.extend(key.encode() for key in piece if images[key] is None)
             pairs = [(key.encode(), image) for key in piece if (image := images[key]) is not None]
             if is_json:
-                odd = [pair for pair in pairs if is_odd(pair[1])]
+                odd = [pair for pair in pairs if self._is_odd(pair[1])]
                 if odd:
-                    pairs = [pair for pair in pairs if not is_odd(pair[1])]
+                    pairs = [pair for pair in pairs if not self._is_odd(pair[1])]
                     self._odd = True
                 self._learn(image for _, image in pairs)
                 json_keys.extend(key for key, _ in pairs)

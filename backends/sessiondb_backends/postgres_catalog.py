@@ -33,10 +33,12 @@ __all__ = [
 ADVICE = "restore a backup of the schema; to start empty, use another namespace"
 
 _COLUMNS_OF = b"""
-SELECT c.relname, c.relkind::text, a.attname, pg_catalog.format_type(a.atttypid, NULL)
+SELECT c.relname, c.relkind::text, a.attname,
+    pg_catalog.format_type(a.atttypid, NULL) || CASE WHEN l.collname = 'C' THEN ' COLLATE "C"' ELSE '' END
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
 WHERE n.nspname = %s AND c.relname = ANY(%s::text[])
 """
 

@@ -23,7 +23,7 @@ from .postgres_array import register
 from .postgres_driver import ByteaBinaryLoader, pq, psycopg, waiting
 from .postgres_url import Place
 
-__all__ = ["Late", "Link", "connect", "failure", "is_lost", "may_succeed_again", "translated"]
+__all__ = ["Late", "Link", "connect", "failure", "harmless", "is_lost", "may_succeed_again", "translated"]
 
 Row = tuple[Any, ...]
 
@@ -32,6 +32,8 @@ logger = logging.getLogger("sessiondb.postgres")
 CHECK_S = 0.1
 """How often a statement that waits looks at its deadline, and at Ctrl-C."""
 
+LONG = 20
+"""A statement that touches all records of a table has so many times as long for its answer."""
 NEVER = 2**31
 """Statements are prepared that we say come often, not those that happen to."""
 
@@ -84,6 +86,15 @@ class Link(psycopg.Connection[Row]):
         """All rows of a statement."""
         return self._cursor.execute(statement, parameters, prepare=often).fetchall()
 
+    @contextmanager
+    def at_length(self) -> Iterator[None]:
+        """For statements that may take long because they touch many records: much more time for an answer."""
+        patience, self.patience = self.patience, self.patience * LONG
+        try:
+            yield
+        finally:
+            self.patience = patience
+
     def wait(self, gen: Any, interval: float = CHECK_S, timeout: float | None = None) -> Any:
         """Let psycopg go on until the answer is there, or late."""
         try:
@@ -115,7 +126,7 @@ def _within(steps: Generator[Any, Any, Any], patience: float) -> Generator[Any, 
             ready = yield state
             while not ready:
                 if time.monotonic() > until:
-                    raise Late(f"no answer within {patience:g} s")
+                    raise Late(f"no answer within {patience:g} s (the parameter timeout of the URL)")
                 state = steps.send(ready)
                 ready = yield state
             state = steps.send(ready)
@@ -214,13 +225,13 @@ def translated(what: str, place: Place) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        raise failure(error, what, place) from _harmless(error, place)
+        raise failure(error, what, place) from harmless(error, place)
     except OSError as error:
         raise BackendUnavailableError(
             f"cannot {what} ({place}): {error.strerror or error}; next: look at the server and the network"
         ) from error
 
 
-def _harmless(error: psycopg.Error, place: Place) -> psycopg.Error | None:
+def harmless(error: psycopg.Error, place: Place) -> psycopg.Error | None:
     """The error as a cause to show; not if it holds a password."""
     return error if place.without_secrets(str(error)) == str(error) else None

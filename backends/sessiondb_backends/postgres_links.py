@@ -65,6 +65,15 @@ class Links:
             else:
                 self._idle.append(link)
 
+    def drop(self, link: Link, error: BaseException) -> None:
+        """Close a connection on which something failed; if it was lost, those that wait are lost too, as a rule."""
+        link.drop()
+        if is_lost(error):
+            with self._lock:
+                idle, self._idle = self._idle, []
+            for other in idle:
+                other.drop()
+
     def let_go(self, link: Link) -> None:
         """As `give`, but without waiting for anything: for destructors."""
         if os.getpid() != self._process:
@@ -106,7 +115,7 @@ class Links:
                 try:
                     return question(link), link
                 except psycopg.Error as error:
-                    link.drop()
+                    self.drop(link, error)
                     if last or not is_lost(error):
                         raise
                 except BaseException:

@@ -33,15 +33,18 @@ MODE = "logged"
 TAG_CHARACTERS = 600
 """So much of a text is in an index: an entry of PostgreSQL's has at most 2,704 bytes."""
 
+_TEXT = 'text COLLATE "C"'
+"""In the order of the UTF-8 bytes, whatever the database's language is."""
+
 COLUMNS = {
     "sessiondb_meta": {
-        "ns": "text", "uuid": "uuid", "format": "integer", "mode": "text", "epoch": "bigint", "lsn": "bigint",
+        "ns": _TEXT, "uuid": "uuid", "format": "integer", "mode": "text", "epoch": "bigint", "lsn": "bigint",
     },
     "sessiondb_tables": {
-        "ns": "text", "tbl": "text", "kind": "text", "indexes": "json", "fields": "json", "odd": "boolean",
+        "ns": _TEXT, "tbl": _TEXT, "kind": "text", "indexes": "json", "fields": "json", "odd": "boolean",
     },
     "sessiondb_records": {
-        "ns": "text", "tbl": "text", "key": "text", "record": "json", "blob": "bytea",
+        "ns": _TEXT, "tbl": _TEXT, "key": _TEXT, "record": "json", "blob": "bytea",
         "expires_at": "timestamp with time zone", "version": "bigint",
     },
 }  # fmt: skip
@@ -206,10 +209,7 @@ class Names:
         for table, columns in COLUMNS.items():
             name = sql.Identifier(self.schema, table).as_string(None)
             described = [
-                f"{column} {kind}"
-                + (' COLLATE "C"' if column in ("ns", "tbl", "key") else "")
-                + ("" if column in _OPTIONAL else " NOT NULL")
-                for column, kind in columns.items()
+                f"{column} {kind}" + ("" if column in _OPTIONAL else " NOT NULL") for column, kind in columns.items()
             ]
             described.append(f"PRIMARY KEY ({', '.join(_KEYS[table])})")
             statements.append(f"CREATE TABLE IF NOT EXISTS {name} (\n    " + ",\n    ".join(described) + "\n)")

@@ -15,7 +15,7 @@ from typing import TypeVar
 from sessiondb.errors import BackendUnavailableError
 
 from .postgres_driver import psycopg
-from .postgres_link import Link, failure, is_lost
+from .postgres_link import Link, failure, harmless, is_lost
 from .postgres_links import Links
 
 __all__ = ["Source"]
@@ -49,14 +49,14 @@ class Source:
             try:
                 return question(self._pinned())
             except psycopg.Error as error:
-                self._unpin()
+                self._unpin(error)
                 if not is_lost(error):
-                    raise failure(error, what, self.place) from error
+                    raise failure(error, what, self.place) from harmless(error, self.place)
             try:
                 return question(self._pinned())
             except psycopg.Error as error:
-                self._unpin()
-                raise failure(error, what, self.place) from error
+                self._unpin(error)
+                raise failure(error, what, self.place) from harmless(error, self.place)
 
     def _pinned(self) -> Link:
         link = self._link
@@ -77,11 +77,11 @@ class Source:
         self._link = link
         return link
 
-    def _unpin(self) -> None:
+    def _unpin(self, error: psycopg.Error) -> None:
         """After an error the transaction shows nothing any more."""
         link, self._link = self._link, None
         if link is not None:
-            link.drop()
+            self._links.drop(link, error)
 
     def __del__(self) -> None:
         link = getattr(self, "_link", None)

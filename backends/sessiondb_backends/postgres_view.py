@@ -11,6 +11,7 @@ from sessiondb.errors import BackendError
 from sessiondb.query import Condition, Order, Predicate
 
 from .postgres_array import TextArray
+from .postgres_link import Link
 from .postgres_query import ALWAYS, Sorting, filter_of, sorting_of
 from .postgres_rows import Query, key_bounds, records, sorted_records
 from .postgres_schema import TableRow
@@ -99,7 +100,7 @@ class PostgresView(BackendView):
             return 0
         count = self._counts.get(table)
         if count is None:
-            rows = self.source.ask("count records", lambda link: link.rows(self._names.count, (table,)))
+            rows = self.source.ask("count records", lambda link: _counted(link, self._names.count, (table,)))
             count = self._counts[table] = int(rows[0][0])
         return count
 
@@ -179,7 +180,7 @@ class PostgresView(BackendView):
             return None
         sure = query if query.doubt is None else query.narrowed(f"({query.doubt}) IS NOT TRUE")
         statement = sure.statement("count(*)")
-        rows: list[Any] = self.source.ask("count records", lambda link: link.rows(statement, sure.parameters))
+        rows: list[Any] = self.source.ask("count records", lambda link: _counted(link, statement, sure.parameters))
         count = int(rows[0][0])
         if query.doubt is not None:
             doubtful = records(self.source, query.narrowed(f"({query.doubt})"))
@@ -190,6 +191,11 @@ class PostgresView(BackendView):
         """The fields that were declared to have an index."""
         row = self._catalog.get(table)
         return frozenset() if row is None else frozenset(row.indexes)
+
+
+def _counted(link: Link, statement: bytes, parameters: tuple[Any, ...]) -> list[Any]:
+    with link.at_length():
+        return link.rows(statement, parameters)
 
 
 def _passing(

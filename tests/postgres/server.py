@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -77,12 +78,18 @@ def _unprivileged() -> dict[str, Any]:
     raise AssertionError("the tests run as root and the system has neither a user postgres nor nobody")
 
 
-def _die_with_parent() -> None:
-    """In the server's process, before it becomes the server: a killed test run leaves no server behind."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGQUIT)  # PR_SET_PDEATHSIG: an immediate shutdown
-        if os.getppid() == 1:
+def _dying_with_parent() -> Callable[[], None] | None:
+    """Runs in the server's process before it becomes the server: a killed test run leaves no server behind."""
+    if sys.platform != "linux":
+        return None
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
+
+    def prepare() -> None:
+        prctl(1, signal.SIGQUIT)  # PR_SET_PDEATHSIG: an immediate shutdown
+        if os.getppid() != parent:
             os._exit(1)
+
+    return prepare
 
 
 def _reachable(path: Path) -> bool:
@@ -165,7 +172,7 @@ class Server:
             self._process = subprocess.Popen(
                 [self._bin / "postgres", "-D", self._data, *options],
                 cwd="/", env=self._environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True, preexec_fn=_die_with_parent, **self._who,
+                start_new_session=True, preexec_fn=_dying_with_parent(), **self._who,
             )  # fmt: skip
         until = time.monotonic() + START_S
         while True:

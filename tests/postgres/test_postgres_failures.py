@@ -174,6 +174,18 @@ def test_a_transaction_that_the_server_ends_for_being_idle_is_begun_again(pg_dsn
     backend.close()
 
 
+def test_connections_that_died_while_they_waited_are_replaced_at_once(backend, wire):
+    views = [backend.read() for _ in range(3)]
+    for view in views:
+        view.close()
+    del view, views
+    backend._links.tidy()
+    assert len(backend._links._idle) == 2
+    wire.cut()
+    assert backend.position() == Position(1, 1)
+    assert backend.read().get("t", "a") == b"1"
+
+
 # ---- the server itself
 
 
@@ -181,7 +193,9 @@ def test_kill_9_of_the_server_during_apply_leaves_the_old_state_or_the_new_one(o
     path = path_of(own_server.dsn, timeout=20)
     backend = open_at(path)
     keys = [f"{n:05}" for n in range(3_000)]
-    backend.apply({"t": TableChanges("json", False, dict.fromkeys(keys, b"0"))}, Position(1, 0), Position(1, 1), no_pause)
+    backend.apply(
+        {"t": TableChanges("json", False, dict.fromkeys(keys, b"0"))}, Position(1, 0), Position(1, 1), no_pause
+    )
     for lsn, steps in ((1, 3), (2, 30), (3, 50)):
         left = [steps]
 
