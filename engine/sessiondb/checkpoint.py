@@ -90,6 +90,8 @@ class Checkpointer:
         self._starting = threading.Lock()
         self._wake = threading.Event()
         self._due = False
+        self._retry_at = 0.0
+        """After anybody's failure the thread leaves the cause so much time."""
         self._stopping = False
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -133,6 +135,7 @@ class Checkpointer:
         except SessionDBError as error:
             self.failures += 1
             self.last_error = str(error)
+            self._retry_at = time.monotonic() + RETRY_S_MIN
             raise
         finally:
             if self._running._is_owned():  # type: ignore[attr-defined]
@@ -274,7 +277,8 @@ class Checkpointer:
                 self._wake.wait(wait)
                 self._wake.clear()
                 continue
-            if pause:
+            pause = max(pause, self._retry_at - time.monotonic())
+            if pause > 0:
                 self._stopped.wait(pause)  # a write must not shorten the pause after a failure, a stop must
                 if self._stopping:
                     return

@@ -4,10 +4,12 @@ import errno
 import gc
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 
+import sessiondb
 from sessiondb.backend import Position, TableChanges
 from sessiondb.errors import BackendError, ClosedError, CorruptionError, ReadOnlyError
 from sessiondb.query import Condition, Equal, Order
@@ -205,6 +207,33 @@ def test_views_of_a_store_opened_read_only_end_with_it(backend, path, files):
     writer.close()
 
 
+def test_a_read_that_a_close_overtakes_says_that_it_is_closed(backend, path, files):
+    put(backend, **{f"{n}": b"%d" % n for n in range(100)}).close()
+    backend.close()
+    for _ in range(20):
+        opened = LmdbBackend.open(files, str(path), create=False, read_only=True)
+        view, ready = opened.read(), threading.Barrier(4)
+        ended = []
+
+        def read(view=view, ready=ready, ended=ended):
+            ready.wait()
+            try:
+                while True:
+                    assert view.get("t", "7") == b"7"
+                    assert len(list(view.scan("t"))) == 100
+            except ClosedError:
+                ended.append(True)
+
+        threads = [threading.Thread(target=read) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        ready.wait()
+        opened.close()
+        for thread in threads:
+            thread.join()
+        assert ended == [True] * 3
+
+
 def test_a_store_that_is_open_read_only_here_is_not_opened_for_writing(backend, path, files):
     backend.close()
     reader = LmdbBackend.open(files, str(path), create=False, read_only=True)
@@ -266,6 +295,19 @@ def test_a_view_goes_with_its_last_reference_however_it_was_read(backend):
         assert "no active readers" in backend._environment.env.readers()
     finally:
         gc.enable()
+
+
+def test_checkpoint_after_checkpoint_uses_the_same_pages_again(path, files):
+    """The engine lets go of a view when the next one is there."""
+    with sessiondb.open(path, files=files) as db:
+        sizes = []
+        for number in range(30):
+            db.table("t", bytes).put_many({f"{n}": bytes([number]) * 2_000 for n in range(200)})
+            db.table("t", bytes).get("7")
+            db.checkpoint()
+            sizes.append(db.stats().backend_bytes)
+        assert sizes[-1] <= 1.2 * sizes[4]
+        assert db.check() == []
 
 
 def test_a_handle_that_an_aborted_apply_opened_is_not_used(backend):

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from crash.real_damage import HUNG, KINDS, STORES, Case, Store, cases, judge_all, prepare
+from crash.workers import WORKERS
 
 ALL = int(os.environ.get("SESSIONDB_TEST_STATES", "0")) > 50_000
 """Every bit and every place, which takes hours."""
 BITS_EVERY = 40
 PLACES_MAX = 100
-WORKERS = min(os.cpu_count() or 1, 8)
 
 
 @pytest.fixture
