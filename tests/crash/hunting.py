@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from . import mutants_atomic  # noqa: F401 - its bugs are in MUTANTS
+from . import mutants_atomic, mutants_recovery  # noqa: F401 - their bugs are in MUTANTS
 from .damage import damage_at, judge, places, prepare
 from .faulting import ALL_FAULTS, FAULTS, run_until_it_succeeds
 from .mutants import MUTANTS
