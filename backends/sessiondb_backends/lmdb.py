@@ -28,6 +28,7 @@ class LmdbBackend(Backend):
     """One LMDB environment."""
 
     scheme = "lmdb"
+    slice_s = 0.00005
 
     def __init__(self, files: Files, path: str, environment: Environment, state: State, *, read_only: bool):
         self._files = files

@@ -157,6 +157,9 @@ class Backend(ABC):
     """True: every `apply` rewrites everything, so checkpoints are rarer, and always made at a clean close."""
     durable: ClassVar[bool] = True
     """False: nothing outlives the process; the store has no log."""
+    slice_s: ClassVar[float] = 0.0002
+    """How long `apply` works in the background between two pauses, in seconds: whoever commits meanwhile may have to
+    wait so long, several times. Less for a library that does not let other threads run while it works."""
     cached: ClassVar[bool] = False
     """True: `BackendView.get` costs enough for the engine to keep records that were read in a cache."""
 

@@ -35,7 +35,7 @@ from .wal.verdict import segment_names
 
 __all__ = ["Checkpointer", "Pacer"]
 
-SLICE_S = 0.0002
+PAUSE_S = 0.00005
 LET_GO = 500
 RETRY_S_MIN = 0.1
 RETRY_S_MAX = 30.0
@@ -47,13 +47,14 @@ logger = logging.getLogger("sessiondb.checkpoint")
 class Pacer:
     """Lets other threads run after each slice of work: a long encode in one piece raises their p99 fifty-fold."""
 
-    def __init__(self) -> None:
+    def __init__(self, slice_s: float) -> None:
+        self._slice_s = slice_s
         self._began = time.perf_counter()
 
     def __call__(self) -> None:
         """Sleep a little when the slice is used up."""
-        if time.perf_counter() - self._began > SLICE_S:
-            time.sleep(SLICE_S / 4)
+        if time.perf_counter() - self._began > self._slice_s:
+            time.sleep(PAUSE_S)
             self._began = time.perf_counter()
 
 
@@ -283,7 +284,7 @@ class Checkpointer:
                 if self._stopping:
                     return
             try:
-                self._run_once(Pacer(), only_if_due=True)
+                self._run_once(Pacer(self._backend.slice_s), only_if_due=True)
                 pause = 0.0
             except SessionDBError as error:
                 if self._log.failure is not None or isinstance(error, (ClosedError, FencedError)):

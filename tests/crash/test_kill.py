@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 import sessiondb
-from crash.killing import WORKLOADS_OF, Job, Moment, count_operations, kill_at, kill_everywhere
+from crash.dying import Moment
+from crash.killing import WORKLOADS_OF, Job, count_operations, kill_at, kill_everywhere
 from crash.target import real_target
 from crash.workers import spread
 
