@@ -32,7 +32,7 @@ class SqliteView(BackendView):
         self.catalog = reader.tables()
         self._kinds: dict[str, TableKind] = {name: row.kind for name, row in self.catalog.items()}
         self._gets = {
-            name: (f"SELECT CAST(record AS BLOB), crc FROM {physical_name(row)} WHERE key = ?", row.id)
+            name: (f"SELECT CAST(record AS BLOB), crc FROM {physical_name(row)} WHERE key = ?", row.seed)
             for name, row in self.catalog.items()
         }
 
@@ -49,7 +49,7 @@ class SqliteView(BackendView):
         statement = self._gets.get(table)
         if statement is None:
             return None
-        sql, number = statement
+        sql, seed = statement
         reader = self.readers.current or self.readers.first
         try:
             with reader.lock:
@@ -57,7 +57,7 @@ class SqliteView(BackendView):
             if row is None:
                 return None
             image: bytes = row[0]
-            if crc32(image, crc32(key.encode(), number)) != row[1]:
+            if crc32(image, crc32(key.encode(), seed)) != row[1]:
                 raise damaged(reader.path, table, key)
         except UnicodeEncodeError:
             return None  # a lone surrogate: no stored key has one
