@@ -38,7 +38,10 @@ from .target import Target, real_target
 __all__ = ["HUNG", "KINDS", "STORES", "WRONG", "Case", "Report", "Store", "cases", "judge_all", "prepare"]
 
 STORES = ("sqlite hot", "sqlite settled", "lmdb")
-KINDS = ("bits", "cuts", *(f"{what} {block}" for what in ("zero", "garbage") for block in (8, 64, 512, 4096)))
+KINDS = ("bits", "cuts", "swaps", *(f"{what} {block}" for what in ("zero", "garbage") for block in (8, 64, 512, 4096)))
+"""``swaps``: two neighbouring 16-bit words at the beginning of a page change places: entries out of order."""
+PAGE_BYTES = 4096
+PAGE_HEAD_BYTES = 128
 HANG_S = 30
 HUNG = "died of SIGALRM"
 WRONG = "wrong"
@@ -130,6 +133,11 @@ def cases(store: Store, path: str, kind: str, *, every: int = 1) -> list[Case]:
             return [found[index + index // 8 % 8] for index in range(0, len(found), every)]
     elif kind == "cuts":
         found = [Case(path, kind, length, 0) for length in range(0, len(data), 16)]
+    elif kind == "swaps":
+        places = [place for place in range(0, len(data) - 3, 2) if place % PAGE_BYTES < PAGE_HEAD_BYTES]
+        found = [
+            Case(path, kind, place, 0) for place in places if data[place : place + 2] != data[place + 2 : place + 4]
+        ]
     else:
         block = int(kind.partition(" ")[2])
         found = [Case(path, kind, place, min(block, len(data) - place)) for place in range(0, len(data), block)]
@@ -145,6 +153,8 @@ def damaged(data: bytes, case: Case) -> bytes:
         return data[:offset] + bytes((data[offset] ^ (1 << extent),)) + data[offset + 1 :]
     if case.kind == "cuts":
         return data[:offset]
+    if case.kind == "swaps":
+        return data[:offset] + data[offset + 2 : offset + 4] + data[offset : offset + 2] + data[offset + 4 :]
     filler = bytes(extent) if case.kind.startswith("zero") else Random(offset).randbytes(extent)
     return data[:offset] + filler + data[offset + extent :]
 
