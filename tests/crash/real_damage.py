@@ -39,7 +39,7 @@ __all__ = ["HUNG", "KINDS", "STORES", "WRONG", "Case", "Report", "Store", "cases
 
 STORES = ("sqlite hot", "sqlite settled", "lmdb")
 KINDS = ("bits", "cuts", "swaps", *(f"{what} {block}" for what in ("zero", "garbage") for block in (8, 64, 512, 4096)))
-"""``swaps``: two neighbouring 16-bit words at the beginning of a page change places: entries out of order."""
+"""``swaps``: two 16-bit words near the beginning of a page change places, so that entries are out of order."""
 PAGE_BYTES = 4096
 PAGE_HEAD_BYTES = 128
 HANG_S = 30
@@ -70,7 +70,7 @@ class Case(NamedTuple):
     kind: str
     offset: int
     extent: int
-    """A bit's number, a block's size; of a cut nothing."""
+    """A bit's number, a block's size, a distance; of a cut nothing."""
     instead: bytes = b""
     """For the kind ``replaced``: what the file holds now. The kind ``missing`` has no file."""
 
@@ -105,7 +105,7 @@ def prepare(kind: str, folder: Path, seed: int = 5, *, young: bool = False) -> S
                 session.store.backend.settle = lambda: None  # type: ignore[method-assign]
             if not young:
                 session.checkpoint()
-            session.some_puts(2)
+            session.some_puts(6)  # in the log: newer than what the library has under the same keys
             os.write(pipe, repr(session.tables).encode())
             os._exit(9)
 
@@ -134,10 +134,9 @@ def cases(store: Store, path: str, kind: str, *, every: int = 1) -> list[Case]:
     elif kind == "cuts":
         found = [Case(path, kind, length, 0) for length in range(0, len(data), 16)]
     elif kind == "swaps":
-        places = [place for place in range(0, len(data) - 3, 2) if place % PAGE_BYTES < PAGE_HEAD_BYTES]
-        found = [
-            Case(path, kind, place, 0) for place in places if data[place : place + 2] != data[place + 2 : place + 4]
-        ]
+        places = [place for place in range(0, len(data), 2) if place % PAGE_BYTES < PAGE_HEAD_BYTES]
+        found = [Case(path, kind, place, distance) for place in places for distance in (2, 4, 6, 10, 16)]
+        found = [case for case in found if damaged(data, case) != data]
     else:
         block = int(kind.partition(" ")[2])
         found = [Case(path, kind, place, min(block, len(data) - place)) for place in range(0, len(data), block)]
@@ -154,7 +153,9 @@ def damaged(data: bytes, case: Case) -> bytes:
     if case.kind == "cuts":
         return data[:offset]
     if case.kind == "swaps":
-        return data[:offset] + data[offset + 2 : offset + 4] + data[offset : offset + 2] + data[offset + 4 :]
+        other = offset + extent
+        between = data[offset + 2 : other]
+        return data[:offset] + data[other : other + 2] + between + data[offset : offset + 2] + data[other + 2 :]
     filler = bytes(extent) if case.kind.startswith("zero") else Random(offset).randbytes(extent)
     return data[:offset] + filler + data[offset + extent :]
 
@@ -193,6 +194,9 @@ def _look(store: Store, db: sessiondb.Database) -> str:
         if before.keys() != after.keys():
             lost = f"{table}: missing or extra are {sorted(before.keys() ^ after.keys())}"
         with db._open.pin() as view:
+            keys = [key for key, _ in view.scan(table)]
+            if keys != sorted(keys):
+                lost = lost or f"{table}: not in order"
             for key, image in before.items():
                 got = view.get(table, key)
                 if got is not None and got != image:
