@@ -13,8 +13,9 @@ from .lmdb_apply import field_reader
 from .lmdb_env import Environment
 from .lmdb_find import ALL_ENTRIES, forward
 from .lmdb_format import DIRECTORY, index_database, index_key, table_database
-from .lmdb_place import DATA, attempt, look
+from .lmdb_place import DATA, look
 from .lmdb_view import LmdbView
+from .system_errors import attempt
 
 __all__ = ["check"]
 

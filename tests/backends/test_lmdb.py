@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 import sessiondb
+from lmdb_stores import put_json
 from sessiondb.backend import Position, TableChanges
 from sessiondb.errors import BackendError, CorruptionError
 from sessiondb.query import Condition, Equal, Order
 from sessiondb.testing import BackendContract, FaultyFiles, TableContract
+from sessiondb.testing.backend_under_test import no_pause
 from sessiondb_backends import lmdb_env
 from sessiondb_backends.lmdb import LmdbBackend
 from sessiondb_backends.lmdb_format import MAGIC, State, decode_state, encode_state
@@ -48,17 +50,6 @@ class TestLmdbBackend(BackendContract):
 
 class TestLmdbTables(TableContract):
     url = "lmdb:///{path}.lmdb"
-
-
-def no_pause():
-    pass
-
-
-def put(backend, table="t", **images):
-    """One apply that moves the position on by one; returns a view of it."""
-    at = backend.position()
-    backend.apply({table: TableChanges("json", False, images)}, at, Position(at.epoch, at.lsn + 1), no_pause)
-    return backend.read()
 
 
 @pytest.fixture
@@ -105,7 +96,7 @@ def test_what_an_earlier_process_did_not_sync_is_durable_when_open_returns(backe
 
 @pytest.mark.parametrize("operation", ["fsync", "sync_folder", "open", "pread", "names"])
 def test_a_store_that_cannot_be_read_or_synced_is_a_failure_and_not_empty(backend, path, operation):
-    put(backend, a=b"1").close()
+    put_json(backend, a=b"1").close()
     backend.close()
     files = FaultyFiles()
     with files.failing(operation), pytest.raises(BackendError):
@@ -158,7 +149,7 @@ def test_one_environment_is_shared_and_closed_with_the_last_view(backend, path, 
     third = LmdbBackend.open(files, str(linked), create=False)
     key = backend._environment.key
     assert backend._environment is second._environment is third._environment
-    view = put(second, a=b"1")
+    view = put_json(second, a=b"1")
     for opened in (backend, second, third):
         opened.close()
         opened.close()
@@ -277,7 +268,7 @@ def test_more_tables_than_fit_are_an_error_that_says_what_to_do(path, files, mon
 @pytest.mark.parametrize("how", ["replaced", "removed"])
 def test_a_data_file_that_was_replaced_is_noticed(backend, path, how):
     """Every write would go to a file without a name, and the log be let go."""
-    put(backend, a=b"1").close()
+    put_json(backend, a=b"1").close()
     if how == "replaced":
         shutil.copy(path / "data.mdb", path / "copy")
         (path / "copy").replace(path / "data.mdb")
@@ -290,8 +281,8 @@ def test_a_data_file_that_was_replaced_is_noticed(backend, path, how):
 
 def test_a_damaged_record_is_never_served(backend, path):
     """Neither by a read of one record nor by one of many, and not under another key or in another table."""
-    put(backend, a=b'{"text":"all is well"}', b=b"2")
-    view = put(backend, "u", a=b"3")
+    put_json(backend, a=b'{"text":"all is well"}', b=b"2")
+    view = put_json(backend, "u", a=b"3")
     data = (path / "data.mdb").read_bytes()
     with (path / "data.mdb").open("r+b") as stream:
         at = data.find(b"all is well")
@@ -312,5 +303,5 @@ def test_a_damaged_record_is_never_served(backend, path):
 
 
 def test_the_size_is_that_of_the_data_file(backend, path):
-    put(backend, a=b'"' + b"x" * 100_000 + b'"').close()
+    put_json(backend, a=b'"' + b"x" * 100_000 + b'"').close()
     assert backend.size() == (path / "data.mdb").stat().st_size > 100_000

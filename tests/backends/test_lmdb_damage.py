@@ -12,14 +12,11 @@ from sessiondb.backend import Position, TableChanges
 from sessiondb.errors import CorruptionError
 from sessiondb.query import Condition, Equal, Order, between
 from sessiondb.testing import FaultyFiles
+from sessiondb.testing.backend_under_test import no_pause
 from sessiondb_backends.lmdb import LmdbBackend
 
 FILES = FaultyFiles()
 PAGE = 4096
-
-
-def no_pause():
-    pass
 
 
 @pytest.fixture

@@ -4,33 +4,20 @@ import ctypes
 import errno
 import os
 import resource
-import subprocess
 import sys
-import textwrap
-import warnings
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import pytest
 
 import sessiondb
-from sessiondb.backend import Position, TableChanges
+from lmdb_stores import in_child, put_bytes, run
+from sessiondb.backend import Position
 from sessiondb.errors import BackendError, ConfigError
 from sessiondb.testing import FaultyFiles
 from sessiondb_backends import lmdb_env
 from sessiondb_backends.lmdb import LmdbBackend
 
 FILES = FaultyFiles()
-
-
-def no_pause():
-    pass
-
-
-def put(backend, images, pace=no_pause):
-    """One apply to table ``t``; returns a view of it."""
-    at = backend.position()
-    backend.apply({"t": TableChanges("bytes", False, images)}, at, Position(at.epoch, at.lsn + 1), pace)
-    return backend.read()
 
 
 @pytest.fixture
@@ -45,65 +32,36 @@ def backend(path):
     opened.close()
 
 
-def in_child(call):
-    """Fork and call; returns what the call returned, as text, after the child has ended."""
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
-        child = os.fork()
-    if not child:
-        with suppress(BaseException):
-            os.close(reading)
-            try:
-                answer = str(call())
-            except BaseException as error:  # noqa: BLE001 - the parent looks at it
-                answer = f"{type(error).__name__}: {error}"
-            os.write(writing, answer.encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        answer = pipe.read()
-    os.waitpid(child, 0)
-    return answer
-
-
-def run(code, *arguments, **options):
-    """Run a program; returns what it wrote."""
-    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
-    return done.stdout + done.stderr
-
-
 # ---- too little room
 
 
 def test_a_full_map_leaves_the_old_state_and_is_no_end(path, monkeypatch):
     backend = LmdbBackend.open(FILES, path, create=True)
-    put(backend, {"a": b"1"}).close()
+    put_bytes(backend, {"a": b"1"}).close()
     backend.close()
     monkeypatch.setattr(lmdb_env, "MAP_BYTES", (1 << 20,))
     backend = LmdbBackend.open(FILES, path, create=False)
     with pytest.raises(BackendError, match="address space"):
-        put(backend, {f"{n}": bytes(10_000) for n in range(200)})
+        put_bytes(backend, {f"{n}": bytes(10_000) for n in range(200)})
     assert (backend.position(), dict(backend.read().scan("t"))) == (Position(1, 1), {"a": b"1"})
-    put(backend, {"b": b"2"}).close()
+    put_bytes(backend, {"b": b"2"}).close()
     backend.close()
     monkeypatch.undo()
     backend = LmdbBackend.open(FILES, path, create=False)
-    assert put(backend, {f"{n}": bytes(10_000) for n in range(200)}).count("t") == 202
+    assert put_bytes(backend, {f"{n}": bytes(10_000) for n in range(200)}).count("t") == 202
     assert backend.check() == []
     backend.close()
 
 
 def test_a_small_address_space_gets_a_smaller_map(path):
     backend = LmdbBackend.open(FILES, path, create=True)
-    put(backend, {"a": b"1"}).close()
+    put_bytes(backend, {"a": b"1"}).close()
     backend.close()
 
     def open_it(limit):
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         mine = LmdbBackend.open(FILES, path, create=False)
-        return mine._environment.env.info()["map_size"], put(mine, {"b": b"2"}).get("t", "a")
+        return mine._environment.env.info()["map_size"], put_bytes(mine, {"b": b"2"}).get("t", "a")
 
     with open("/proc/self/statm") as file:
         used = int(file.read().split()[0]) * resource.getpagesize()
@@ -129,13 +87,13 @@ def test_a_full_disk_leaves_the_old_state_and_is_no_end(tmp_path):
     folder.mkdir()
     with small_disk(folder, 4 << 20):
         backend = LmdbBackend.open(FILES, str(folder / "x.lmdb"), create=True)
-        put(backend, {"a": b"1"}).close()
+        put_bytes(backend, {"a": b"1"}).close()
         for _ in range(3):
             with pytest.raises(BackendError, match=r"No space left|failing or full"):
-                put(backend, {f"{n}": bytes(100_000) for n in range(60)})
+                put_bytes(backend, {f"{n}": bytes(100_000) for n in range(60)})
             assert (backend.position(), dict(backend.read().scan("t"))) == (Position(1, 1), {"a": b"1"})
         assert backend.check() == []
-        put(backend, {"b": b"2"}).close()
+        put_bytes(backend, {"b": b"2"}).close()
         backend.close()
         backend = LmdbBackend.open(FILES, str(folder / "x.lmdb"), create=False)
         assert dict(backend.read().scan("t")) == {"a": b"1", "b": b"2"}

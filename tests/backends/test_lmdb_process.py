@@ -2,33 +2,20 @@
 
 import os
 import resource
-import subprocess
-import sys
-import textwrap
 import threading
-import warnings
 from contextlib import suppress
 
 import pytest
 
+from lmdb_stores import in_child, put_bytes, run
 from sessiondb.backend import Position, TableChanges
 from sessiondb.errors import ClosedError
 from sessiondb.testing import FaultyFiles
+from sessiondb.testing.backend_under_test import no_pause
 from sessiondb_backends import lmdb_env
 from sessiondb_backends.lmdb import LmdbBackend
 
 FILES = FaultyFiles()
-
-
-def no_pause():
-    pass
-
-
-def put(backend, images, pace=no_pause):
-    """One apply to table ``t``; returns a view of it."""
-    at = backend.position()
-    backend.apply({"t": TableChanges("bytes", False, images)}, at, Position(at.epoch, at.lsn + 1), pace)
-    return backend.read()
 
 
 @pytest.fixture
@@ -43,40 +30,11 @@ def backend(path):
     opened.close()
 
 
-def in_child(call):
-    """Fork and call; returns what the call returned, as text, after the child has ended."""
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
-        child = os.fork()
-    if not child:
-        with suppress(BaseException):
-            os.close(reading)
-            try:
-                answer = str(call())
-            except BaseException as error:  # noqa: BLE001 - the parent looks at it
-                answer = f"{type(error).__name__}: {error}"
-            os.write(writing, answer.encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        answer = pipe.read()
-    os.waitpid(child, 0)
-    return answer
-
-
-def run(code, *arguments, **options):
-    """Run a program; returns what it wrote."""
-    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
-    return done.stdout + done.stderr
-
-
 # ---- forks
 
 
 def test_nothing_of_the_parents_is_used_in_a_child(backend):
-    view = put(backend, {"a": b"1", "b": b"2"})
+    view = put_bytes(backend, {"a": b"1", "b": b"2"})
     scan = view.scan("t")
     assert next(scan) == ("a", b"1")
     view.get("t", "a")
@@ -85,7 +43,7 @@ def test_nothing_of_the_parents_is_used_in_a_child(backend):
         answers = []
         for read in (
             lambda: view.get("t", "a"), lambda: view.count("t"), lambda: list(view.scan("t")), backend.read,
-            backend.position, backend.check, lambda: put(backend, {"a": b"3"}), lambda: view.get_many("t", ["a"]),
+            backend.position, backend.check, lambda: put_bytes(backend, {"a": b"3"}), lambda: view.get_many("t", ["a"]),
         ):  # fmt: skip
             try:
                 answers.append(read())
@@ -102,7 +60,7 @@ def test_nothing_of_the_parents_is_used_in_a_child(backend):
 
 def test_a_child_that_forgets_or_closes_everything_does_not_end_the_parents_reads(backend):
     """Its readers' places are in shared memory: a clean end of the child would give them away."""
-    view = put(backend, {"a": b"old" * 1000})
+    view = put_bytes(backend, {"a": b"old" * 1000})
     view.get("t", "a")
     before = backend._environment.env.readers()
 
@@ -115,7 +73,7 @@ def test_a_child_that_forgets_or_closes_everything_does_not_end_the_parents_read
     in_child(leave)
     assert backend._environment.env.readers() == before
     for number in range(20):
-        put(backend, {"a": b"%d" % number * 1000}).close()
+        put_bytes(backend, {"a": b"%d" % number * 1000}).close()
     assert view.get("t", "a") == b"old" * 1000
 
 
@@ -158,13 +116,13 @@ def test_a_program_that_ends_without_closing_anything_ends_quietly(path):
 
 def test_a_child_may_open_what_its_parent_had_open(backend, path):
     """The driver's guard against opening a file twice in a process knows only the parent's process."""
-    put(backend, {"a": b"1"}).close()
+    put_bytes(backend, {"a": b"1"}).close()
 
     def open_again():
         mine = LmdbBackend.open(FILES, path, create=False)
         view = mine.read()
         found = view.get("t", "a")
-        put(mine, {"a": b"2"})
+        put_bytes(mine, {"a": b"2"})
         grandchild = in_child(lambda: LmdbBackend.open(FILES, path, create=False).read().get("t", "a"))
         mine.close()
         return [found, view.get("t", "a"), grandchild]
@@ -175,7 +133,7 @@ def test_a_child_may_open_what_its_parent_had_open(backend, path):
 
 def test_a_fork_in_the_middle_of_everything_leaves_child_and_parent_usable(backend, path):
     """Locks may be held by threads that the child does not have."""
-    put(backend, {f"{n:05}": b"x" * 300 for n in range(5_000)}).close()
+    put_bytes(backend, {f"{n:05}": b"x" * 300 for n in range(5_000)}).close()
     stop = threading.Event()
     view = backend.read()
     failures = []
@@ -190,7 +148,7 @@ def test_a_fork_in_the_middle_of_everything_leaves_child_and_parent_usable(backe
 
     calls = [
         lambda: view.get("t", "00001"), lambda: sum(1 for _ in view.scan("t")), lambda: backend.read().close(),
-        lambda: put(backend, {f"{n:05}": b"y" * 300 for n in range(0, 5_000, 7)}).close(),
+        lambda: put_bytes(backend, {f"{n:05}": b"y" * 300 for n in range(0, 5_000, 7)}).close(),
     ]  # fmt: skip
     threads = [threading.Thread(target=work, args=(call,)) for call in calls]
     for thread in threads:
@@ -217,7 +175,7 @@ def test_a_fork_in_the_middle_of_everything_leaves_child_and_parent_usable(backe
 
 
 def test_each_of_the_first_threads_reads_in_a_transaction_of_its_own(backend):
-    view = put(backend, {f"{n}": b"%d" % n for n in range(100)})
+    view = put_bytes(backend, {f"{n}": b"%d" % n for n in range(100)})
     ready = threading.Barrier(20)
     wrong = []
 
@@ -239,8 +197,8 @@ def test_each_of_the_first_threads_reads_in_a_transaction_of_its_own(backend):
 
 
 def test_a_thread_that_comes_after_an_apply_reads_the_views_state_and_no_other(backend):
-    view = put(backend, {"a": b"1"})
-    put(backend, {"a": b"2"}).close()
+    view = put_bytes(backend, {"a": b"1"})
+    put_bytes(backend, {"a": b"2"}).close()
     assert view.get("t", "a") == b"1"
     found = []
     thread = threading.Thread(target=lambda: found.append(view.get("t", "a")))
@@ -256,19 +214,21 @@ def test_a_thread_that_comes_after_an_apply_reads_the_views_state_and_no_other(b
 @pytest.mark.parametrize("moment", [1, 5, 20, 40])
 def test_a_process_that_is_killed_in_an_apply_leaves_the_old_state(backend, path, moment):
     images = {f"{n:04}": b"old" for n in range(3_000)}
-    put(backend, images).close()
+    put_bytes(backend, images).close()
     backend.close()
 
     def die():
         mine = LmdbBackend.open(FILES, path, create=False)
         pauses = iter(range(1, moment + 1))
-        put(mine, {f"{n:04}": b"new" for n in range(4_000)}, lambda: os._exit(9) if next(pauses) == moment else None)
+        put_bytes(
+            mine, {f"{n:04}": b"new" for n in range(4_000)}, lambda: os._exit(9) if next(pauses) == moment else None
+        )
 
     assert in_child(die) == ""
     again = LmdbBackend.open(FILES, path, create=False)
     assert (again.position(), dict(again.read().scan("t"))) == (Position(1, 1), images)
     assert again.check() == []
-    put(again, {"0000": b"newer"}).close()
+    put_bytes(again, {"0000": b"newer"}).close()
     assert again.position() == Position(1, 2)
     again.close()
 
@@ -277,7 +237,7 @@ def test_the_reads_of_a_killed_process_do_not_let_the_file_grow_for_ever(backend
     """Measured without the check of readers: 50 rewrites of 1 MB made 67 MB of 3."""
     blob = {f"{n}": bytes(100_000) for n in range(10)}
     for _ in range(3):
-        put(backend, blob).close()
+        put_bytes(backend, blob).close()
     usual = backend.size()
 
     def die_reading():
@@ -286,12 +246,12 @@ def test_the_reads_of_a_killed_process_do_not_let_the_file_grow_for_ever(backend
 
     in_child(die_reading)
     for _ in range(20):
-        put(backend, blob).close()
+        put_bytes(backend, blob).close()
     assert backend.size() <= 2 * usual
 
 
 def test_the_reads_of_a_killed_process_are_forgotten_at_open(backend, path):
-    put(backend, {"a": b"1"}).close()
+    put_bytes(backend, {"a": b"1"}).close()
     backend.close()
     in_child(lambda: LmdbBackend.open(FILES, path, create=False).read().get("t", "a") and os._exit(9))
     again = LmdbBackend.open(FILES, path, create=False)
@@ -300,7 +260,7 @@ def test_the_reads_of_a_killed_process_are_forgotten_at_open(backend, path):
 
 
 def test_a_view_of_another_process_keeps_its_state_while_this_one_writes(backend, path):
-    put(backend, {"a": b"old" * 1000}).close()
+    put_bytes(backend, {"a": b"old" * 1000}).close()
     begun, go_on = os.pipe(), os.pipe()
     answers = []
 
@@ -315,7 +275,7 @@ def test_a_view_of_another_process_keeps_its_state_while_this_one_writes(backend
     thread.start()
     os.read(begun[0], 1)
     for number in range(20):
-        put(backend, {"a": b"%d" % number * 1000, "b": bytes(100_000)}).close()
+        put_bytes(backend, {"a": b"%d" % number * 1000, "b": bytes(100_000)}).close()
     os.write(go_on[1], b"x")
     thread.join()
     assert answers == ["True"]
@@ -343,7 +303,7 @@ def test_opening_looks_at_a_few_pages_however_many_there_are(path):
     reads = []
     for records in (100, 50_000):
         backend = LmdbBackend.open(files, path, create=not reads)
-        put(backend, {f"{n:06}": b"x" * 250 for n in range(records)}).close()
+        put_bytes(backend, {f"{n:06}": b"x" * 250 for n in range(records)}).close()
         backend.close()
         files.counts.clear()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

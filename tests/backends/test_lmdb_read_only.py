@@ -6,21 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from sessiondb.backend import Position, TableChanges
+from lmdb_stores import put_json
+from sessiondb.backend import Position
 from sessiondb.errors import BackendError, ClosedError, ReadOnlyError
 from sessiondb.testing import FaultyFiles
+from sessiondb.testing.backend_under_test import no_pause
 from sessiondb_backends.lmdb import LmdbBackend
-
-
-def no_pause():
-    pass
-
-
-def put(backend, table="t", **images):
-    """One apply that moves the position on by one; returns a view of it."""
-    at = backend.position()
-    backend.apply({table: TableChanges("json", False, images)}, at, Position(at.epoch, at.lsn + 1), no_pause)
-    return backend.read()
 
 
 def folder_state(path):
@@ -47,7 +38,7 @@ def backend(path, files):
 
 
 def test_opening_read_only_changes_and_syncs_nothing(backend, path):
-    put(backend, a=b"1").close()
+    put_json(backend, a=b"1").close()
     backend.close()
     (path / "lock.mdb").unlink()
     before = folder_state(path)
@@ -64,7 +55,7 @@ def test_opening_read_only_changes_and_syncs_nothing(backend, path):
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_may_not_be_written_can_be_opened_read_only(backend, path):
-    put(backend, a=b"1").close()
+    put_json(backend, a=b"1").close()
     backend.close()
     (path / "lock.mdb").unlink()
     path.chmod(0o500)
@@ -79,7 +70,7 @@ def test_a_folder_that_may_not_be_written_can_be_opened_read_only(backend, path)
 
 def test_views_of_a_store_opened_read_only_end_with_it(backend, path, files):
     """Without LMDB's lock file nothing would keep the next writer from the pages that they read."""
-    put(backend, a=b"1", b=b"2").close()
+    put_json(backend, a=b"1", b=b"2").close()
     backend.close()
     opened = LmdbBackend.open(files, str(path), create=False, read_only=True)
     view = opened.read()
@@ -91,12 +82,12 @@ def test_views_of_a_store_opened_read_only_end_with_it(backend, path, files):
         with pytest.raises(ClosedError, match="after its end"):
             read()
     writer = LmdbBackend.open(files, str(path), create=False)
-    put(writer, a=b"3").close()
+    put_json(writer, a=b"3").close()
     writer.close()
 
 
 def test_a_read_that_a_close_overtakes_says_that_it_is_closed(backend, path, files):
-    put(backend, **{f"{n}": b"%d" % n for n in range(100)}).close()
+    put_json(backend, **{f"{n}": b"%d" % n for n in range(100)}).close()
     backend.close()
     for _ in range(20):
         opened = LmdbBackend.open(files, str(path), create=False, read_only=True)
