@@ -14,8 +14,6 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable
-from typing import TypeVar
 
 from sessiondb.backend import Backend, Changes, Identity, Pace, Position
 from sessiondb.errors import BackendError, CorruptionError, FencedError, WrongBackendError
@@ -32,12 +30,11 @@ from .json_format import (
     encode_header,
 )
 from .resident import SLICE_RECORDS, ResidentTable, ResidentView, fold
+from .system_errors import attempt
 
 __all__ = ["JsonFileBackend"]
 
 READ_BYTES = 4 << 20
-
-_T = TypeVar("_T")
 
 
 class JsonFileBackend(Backend):
@@ -58,7 +55,7 @@ class JsonFileBackend(Backend):
     @classmethod
     def exists(cls, files: Files, path: str) -> bool:
         """Whether a JSON file in the native layout is at the path, judged by its first bytes."""
-        kind = _attempt(f"read {path}", lambda: content_kind(files, path))
+        kind = attempt(f"read {path}", lambda: content_kind(files, path))
         if kind in ("nothing", "a sessiondb JSON file"):
             return kind != "nothing"
         if kind == "a JSON file of another program":
@@ -84,10 +81,10 @@ class JsonFileBackend(Backend):
         if not cls.exists(files, path):
             if not create:
                 raise BackendError(f"the JSON file {path} is missing")
-            return _attempt(f"create {path}", lambda: cls._create(files, path))
+            return attempt(f"create {path}", lambda: cls._create(files, path))
         if not read_only:
-            _attempt(f"sync {path}", lambda: _sync(files, path))
-        header, body = _attempt(f"read {path}", lambda: _read_file(files, path))
+            attempt(f"sync {path}", lambda: _sync(files, path))
+        header, body = attempt(f"read {path}", lambda: _read_file(files, path))
         try:
             state = decode_body(body)
         except ValueError as error:
@@ -112,7 +109,7 @@ class JsonFileBackend(Backend):
 
     def position(self) -> Position:
         """From the file's first line, read now."""
-        return _attempt(f"read {self._path}", self._stored_header).position
+        return attempt(f"read {self._path}", self._stored_header).position
 
     def _stored_header(self) -> Header:
         file = self._files.open(self._path, read_only=True)
@@ -135,7 +132,7 @@ class JsonFileBackend(Backend):
             raise FencedError(f"the JSON file is at {stored}, not at {expected}: somebody else wrote it ({self._path})")
         state = fold(self._view.state, changes, pace)
         with self._replacing:
-            _attempt(f"write {self._path}", lambda: self._write(state, position, pace))
+            attempt(f"write {self._path}", lambda: self._write(state, position, pace))
             self._view = ResidentView(position, state)
 
     def _write(self, state: dict[str, ResidentTable], position: Position, pace: Pace) -> None:
@@ -191,7 +188,7 @@ class JsonFileBackend(Backend):
 
     def _compare(self) -> list[str]:
         try:
-            header, body = _attempt(f"read {self._path}", lambda: _read_file(self._files, self._path))
+            header, body = attempt(f"read {self._path}", lambda: _read_file(self._files, self._path))
             state = decode_body(body)
         except (CorruptionError, ValueError) as error:
             return [str(error)]
@@ -247,12 +244,3 @@ def _read_file(files: Files, path: str) -> tuple[Header, bytes]:
             advice="restore it from a backup; if you edited it, undo the edit (programs write through sessiondb only)",
         )  # fmt: skip
     return header, b"".join(parts)
-
-
-def _attempt(what: str, call: Callable[[], _T]) -> _T:
-    try:
-        return call()
-    except OSError as error:
-        raise BackendError(
-            f"cannot {what}: {error.strerror or error}; what was there is kept; next: mend the cause and try again"
-        ) from error

@@ -17,9 +17,10 @@ from . import lmdb_check, lmdb_place
 from .lmdb_apply import Writer
 from .lmdb_env import Environment, driver, failing
 from .lmdb_format import DIRECTORY, FORMAT_VERSION, STATE_KEY, State, encode_state
-from .lmdb_place import DATA, LOG, attempt, is_store, look, sync
+from .lmdb_place import DATA, LOG, is_store, look, sync
 from .lmdb_snapshot import Get, read_state
 from .lmdb_view import LmdbView
+from .system_errors import attempt
 
 __all__ = ["LmdbBackend"]
 
@@ -28,6 +29,7 @@ class LmdbBackend(Backend):
     """One LMDB environment."""
 
     scheme = "lmdb"
+    slice_s = 0.00005
 
     def __init__(self, files: Files, path: str, environment: Environment, state: State, *, read_only: bool):
         self._files = files

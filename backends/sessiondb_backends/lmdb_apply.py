@@ -79,8 +79,8 @@ class Writer:
             before = None
         kind = change.kind if before is None else before.kind
         if kind is None:
-            self._forget(name)  # nothing but deletions in a table that is not there
-            return
+            self._transaction.delete(table_key(name), db=self._directory)
+            return  # nothing but deletions in a table that is not there, or not any more
         table = TableRecord(self._free_table(), kind) if before is None else before
         self._tables[name] = table
         table = self._remove_indexes(table, change)
@@ -95,9 +95,6 @@ class Writer:
             key = table_key(name)
             self._transaction.put(key, encode_table(key, table), db=self._directory)
         self._tables[name] = table
-
-    def _forget(self, name: str) -> None:
-        self._transaction.delete(table_key(name), db=self._directory)
 
     # ---- databases
 
@@ -150,6 +147,7 @@ class Writer:
                     change.note(key, None if old is None else (old[number],), None if new is None else (new[number],))
             for index, change in zip(indexes, changes, strict=True):
                 self._change_index(index, change.gone, change.come)
+            self._pace()
             self._store_slice(table.id, database, keys, images)
 
     def _in_order(self, images: Images, size: int) -> Iterator[list[str]]:
@@ -162,7 +160,6 @@ class Writer:
         ordered = merge(*runs)
         while piece := list(islice(ordered, size)):
             yield piece
-            self._pace()
 
     def _store_slice(self, table_id: int, database: lmdb._Database, keys: list[str], images: Images) -> None:
         stored = [(key.encode(), image) for key in keys if (image := images[key]) is not None]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from functools import partial
 from itertools import islice
 
 from sessiondb.errors import CorruptionError, WrongBackendError
@@ -16,11 +15,10 @@ from .lmdb_find import ALL_ENTRIES, forward
 from .lmdb_format import DIRECTORY, index_database, index_key, table_database
 from .lmdb_place import DATA, look
 from .lmdb_view import LmdbView
+from .system_errors import attempt
 
 __all__ = ["check"]
 
-Part = Callable[[LmdbView, str], Iterator[str]]
-"""Looks at a part of a table and says what is wrong."""
 SENTENCES_MAX = 20
 """For each table; the others are counted."""
 SLICE_ENTRIES = 256
@@ -29,22 +27,19 @@ SLICE_ENTRIES = 256
 def check(files: Files, path: str, environment: Environment, read: Callable[[], LmdbView]) -> list[str]:
     """What is wrong, a sentence each.
 
-    Others may write meanwhile: a view is held, so the pages that are looked at stay as they are.
+    First LMDB's pages, without LMDB: only a structure that is right is given to it.
     """
     problems: list[str] = []
     with _noting(problems):
-        look(files, path)
+        attempt(f"read {path}", lambda: look(files, path))
+        problems += _pages(path, environment)
+        if problems:
+            return [*problems, f"the records in {path} were not looked at: LMDB may end the process on such pages"]
         with closing(read()) as view:
-            problems += _pages(path, environment)
-            with _noting(problems):
-                problems += _databases(view)
-            for table, opened in view.open_tables.items():
-                # A transaction that meets damage is of no use any more: each part gets a new one.
-                parts: list[Part] = [_records, *(partial(_index, field) for field in opened.indexes)]
-                for part in parts:
-                    with _noting(problems), closing(read()) as fresh:
-                        if table in fresh.open_tables:
-                            problems += _shortened(part(fresh, table))
+            problems += _databases(view)
+            for table in view.open_tables:
+                with _noting(problems):
+                    problems += _shortened(_table(view, table))
     return problems
 
 
@@ -60,7 +55,7 @@ def _noting(problems: list[str]) -> Iterator[None]:
 def _pages(path: str, environment: Environment) -> list[str]:
     """What the driver's own walk over all pages says: trees, their order and counts, and that no page is lost.
 
-    A complaint counts only if it is repeated while nobody writes.
+    Others may write meanwhile, so a complaint counts only if it is repeated while nobody does.
     """
     from lmdb.verify import VerifyError, verify
 
@@ -98,28 +93,25 @@ def _databases(view: LmdbView) -> Iterator[str]:
             yield f"the database {name.decode(errors='replace')} holds {entries} entries and belongs to no table"
 
 
-def _records(view: LmdbView, table: str) -> Iterator[str]:
-    """Whether every record matches its checksum, and there are as many as there should be."""
+def _table(view: LmdbView, table: str) -> Iterator[str]:
+    """Every record's checksum, their number, and whether each index has exactly the entries that they call for."""
+    opened = view.open_tables[table]
+    fields = list(opened.indexes)
+    read = field_reader(fields)
     records = 0
     for name, image in view.records(table):
         records += 1
         if image is None:
             yield f"table {table!r}: the record {_show(name)} does not match its checksum"
+            continue
+        for field, value in zip(fields, read(image), strict=True):
+            if not view.has_entry(opened.indexes[field], (index_key(value), name)):
+                yield f"table {table!r}: the index on {field!r} lacks the record {_show(name)}"
     if records != view.count(table):
         yield f"table {table!r} has {records} records, but its count says {view.count(table)}"
-
-
-def _index(field: str, view: LmdbView, table: str) -> Iterator[str]:
-    """Whether an index has exactly the entries that the records call for."""
-    index = view.open_tables[table].indexes.get(field)
-    if index is None:
-        return  # dropped meanwhile
-    read = field_reader([field])
-    for name, image in view.records(table):
-        if image is not None and not view.has_entry(index, (index_key(read(image)[0]), name)):
-            yield f"table {table!r}: the index on {field!r} lacks the record {_show(name)}"
-    if view.entries(index) != view.count(table):
-        yield from _surplus(view, table, field)
+    for field in fields:
+        if view.entries(opened.indexes[field]) != records:
+            yield from _surplus(view, table, field)
 
 
 def _surplus(view: LmdbView, table: str, field: str) -> Iterator[str]:

@@ -45,8 +45,6 @@ _T = TypeVar("_T")
 
 _lock = threading.RLock()  # an RLock: a view that is garbage may be released inside the locked region
 _open: dict[tuple[int, int], Environment] = {}
-_abandoned: list[Any] = []
-"""Environments of the process this one was forked from: never closed here, that would free the parent's reads."""
 
 
 def driver() -> ModuleType:
@@ -82,7 +80,7 @@ def failure(error: Exception, what: str, path: str) -> SessionDBError:
     name = type(error).__name__
     if name in DAMAGE:
         return CorruptionError(f"LMDB cannot {what}: {error}", path=path)
-    if name == "MapFullError":
+    if name in ("MapFullError", "MapResizedError"):
         step = "give the process a larger address space (ulimit -v), then close the store and open it again"
     elif name == "ReadersFullError":
         step = f"close snapshots: at most {READERS_MAX} views of a store can be open at a time, in all processes"
@@ -221,7 +219,7 @@ class Environment:
         transactions can use it. The driver ends read transactions without a commit, so it takes one for writing,
         though nothing is written.
         """
-        if self.protected:
+        if self.protected and names:
             with self.env.begin(write=True) as transaction:
                 opened = {name: self.env.open_db(name, txn=transaction, create=False) for name in names}
         else:
@@ -239,8 +237,8 @@ class Environment:
         self.gone = f"the store at {self.path} belongs to the parent process; next: open it in this process"
         for reader in list(self.readers):
             reader.forget(self.gone)
-        _abandoned.append(self.env)
-        _leak(self.env)
+        # For ever: the end of the interpreter clears every list, and would close what is in it.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.env))
 
 
 def _with_largest_map(opened: Callable[[int], _T], errors: type[Exception], path: str) -> _T:
@@ -255,11 +253,6 @@ def _with_largest_map(opened: Callable[[int], _T], errors: type[Exception], path
 
 
 # ---- forks
-
-
-def _leak(thing: object) -> None:
-    """Keep the object for ever, the end of the interpreter included, which clears every list."""
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
 def _forget_everything() -> None:

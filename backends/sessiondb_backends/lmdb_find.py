@@ -18,13 +18,7 @@ from sessiondb.backend import Found
 from sessiondb.errors import CorruptionError
 from sessiondb.query import ABSENT, Absent, Between, Condition, Equal, OneOf, Order, Predicate, Prefix, Test, sort_key
 
-from .lmdb_format import (
-    BEHIND_VALUES,
-    FIRST_VALUE,
-    NULL_KEY,
-    index_key,
-    is_cut,
-)
+from .lmdb_format import BEHIND_VALUES, FIRST_VALUE, NULL_KEY, index_key, is_cut
 
 if TYPE_CHECKING:
     import lmdb
@@ -173,7 +167,7 @@ def find(
     first = order[0].field if order else None
     if choice is not None and choice.field == first:
         return _limited(_in_order(view, table, choice, order), limit)
-    if first in opened.indexes and _order_wins(view, opened, choice, order, limit):
+    if first in opened.indexes and _order_wins(view, opened, choice, where, order, limit):
         walk = _Choice(first, opened.indexes[first], [ALL_ENTRIES], tuple(where))
         return _limited(_in_order(view, table, walk, order), limit)
     rows = _passing(view.scan(table), where) if choice is None else _by_key(view, table, choice, where)
@@ -181,14 +175,19 @@ def find(
 
 
 def _order_wins(
-    view: LmdbView, opened: OpenTable, choice: _Choice | None, order: Sequence[Order], limit: int | None
+    view: LmdbView,
+    opened: OpenTable,
+    choice: _Choice | None,
+    where: Sequence[Condition],
+    order: Sequence[Order],
+    limit: int | None,
 ) -> bool:
     """Whether to walk the whole index of the order until the limit is reached, and look at every record on the way.
 
     With m of n records found by the other index, evenly spread, the walk passes n / m records for each that counts.
     """
     if choice is None:
-        return limit is not None or len(order) == 1
+        return limit is not None or (len(order) == 1 and not where)
     if limit is None:
         return False
     total = view.entries(opened.records)

@@ -10,8 +10,6 @@ The order of a creation, and what each step is for:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import TypeVar
 
 from sessiondb.backend import Identity, Position
 from sessiondb.errors import BackendError, CorruptionError, WrongBackendError
@@ -22,15 +20,13 @@ from . import lmdb_env
 from .lmdb_format import DIRECTORY, FORMAT_VERSION, STATE_KEY, State, encode_state
 from .lmdb_pages import DamagedPages, Meta, NotLmdb, OtherVersion, has_database, missing_pages_are_free, read_meta
 
-__all__ = ["DATA", "LOG", "attempt", "create", "is_store", "look", "sync"]
+__all__ = ["DATA", "LOG", "create", "is_store", "look", "sync"]
 
 DATA, LOCK, LOG = "data.mdb", "lock.mdb", "wal"
 CREATING = ("creating.mdb", "creating.mdb-lock")
 """What an unfinished creation leaves; never read, and removed by the next one."""
 LOOKS_MAX = 100
 CREATION_MAP_BYTES = 1 << 20
-
-_T = TypeVar("_T")
 
 
 def is_store(files: Files, path: str) -> bool:
@@ -152,13 +148,3 @@ def create(files: Files, path: str) -> None:
     files.unlink(f"{path}/{CREATING[1]}")
     files.sync_folder(path)
     files.sync_folder(os.path.dirname(path))
-
-
-def attempt(what: str, call: Callable[[], _T]) -> _T:
-    """What the call gives; an error of the operating system as `BackendError`."""
-    try:
-        return call()
-    except OSError as error:
-        raise BackendError(
-            f"cannot {what}: {error.strerror or error}; what was there is kept; next: mend the cause and try again"
-        ) from error

@@ -100,7 +100,3 @@ class LmdbView(Snapshot, BackendView):
         """The fields that have an index."""
         found = self.open_tables.get(table)
         return frozenset() if found is None else frozenset(found.indexes)
-
-    def close(self) -> None:
-        """End the transaction; a second call does nothing."""
-        Snapshot.close(self)

@@ -171,12 +171,12 @@ class SqliteBackend(Backend):
             self._must_be_in_place()
             writer.execute("BEGIN IMMEDIATE")
             try:
-                stored = read_meta(writer, path)
+                stored, uuid = read_meta(writer, path), self._identity.uuid
                 self._must_be_ours(stored)
                 if stored.position not in (expected, position):
                     self._fenced = True
                     raise FencedError(f"{path} is at {stored.position}, not at {expected}: somebody else wrote it")
-                ChangeWriter(writer, read_tables(writer, path), pace).write(changes)
+                ChangeWriter(writer, read_tables(writer, path, uuid), uuid, pace).write(changes)
                 writer.execute(SET_POSITION, encode_meta(Meta(self._identity, position)))
                 writer.execute("COMMIT")
             except BaseException:

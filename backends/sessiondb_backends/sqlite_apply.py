@@ -22,6 +22,7 @@ from .sqlite_schema import (
     path_of,
     physical_name,
     quoted,
+    record_seed,
     table_ddl,
     view_ddl,
 )
@@ -39,10 +40,11 @@ FIELD_CHARACTERS_MAX = 200
 
 
 class ChangeWriter:
-    """Makes changes on the write connection; `tables` is the catalog before them."""
+    """Makes changes on the write connection; `tables` is the catalog before them, `uuid` the store's."""
 
-    def __init__(self, connection: sqlite3.Connection, tables: dict[str, TableRow], pace: Pace):
+    def __init__(self, connection: sqlite3.Connection, tables: dict[str, TableRow], uuid: bytes, pace: Pace):
         self._connection = connection
+        self._uuid = uuid
         self._tables = dict(tables)
         self._pace = pace
 
@@ -72,14 +74,14 @@ class ChangeWriter:
             self._connection.execute(f"DROP VIEW IF EXISTS {quoted(row.view)}")
             self._connection.execute(view_ddl(row))
         if row != before:
-            self._connection.execute(SET_TABLE, encode_table(row))
+            self._connection.execute(SET_TABLE, encode_table(row, self._uuid))
         self._tables[name] = row
 
     def _create(self, name: str, kind: TableKind) -> TableRow:
         number = max((row.id for row in self._tables.values()), default=0) + 1
         taken = [other for (other,) in self._connection.execute("SELECT name FROM sqlite_master")]
         view = free_view_name(name, number, taken)
-        row = TableRow(number, name, kind, 0, view)
+        row = TableRow(number, name, kind, 0, view, seed=record_seed(self._uuid, number))
         self._connection.execute(table_ddl(row))
         return row
 
@@ -121,13 +123,13 @@ class _Images:
 
     def write(self, images: dict[str, bytes | None]) -> TableRow:
         """Make the changes; returns the catalog's row after them."""
-        records, number = self._row.records, self._row.id
+        records, seed = self._row.records, self._row.seed
         for keys in self._slices(images):
             gone = [(key,) for key in keys if images[key] is None]
             if gone:
                 records -= self._connection.executemany(self._delete, gone).rowcount
             rows = [
-                (image, crc32(image, crc32(key.encode(), number)), key)
+                (image, crc32(image, crc32(key.encode(), seed)), key)
                 for key in keys
                 if (image := images[key]) is not None
             ]

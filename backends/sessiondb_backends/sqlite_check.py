@@ -57,7 +57,7 @@ def _records(reader: Reader, row: TableRow) -> Iterator[str]:
         count += 1
         if (key_type, image_type) != ("text", kind):
             problem = f"is of the types {key_type} and {image_type}"
-        elif record_crc(row.id, key, image) != crc:
+        elif record_crc(row.seed, key, image) != crc:
             problem = "does not match its checksum"
         elif key <= last:
             problem = "is not in order"

@@ -20,6 +20,8 @@ from urllib.parse import quote
 
 from sessiondb.errors import BackendError, CorruptionError, SessionDBError
 
+from .system_errors import refusal
+
 __all__ = [
     "FAILURES",
     "LIVE",
@@ -240,7 +242,4 @@ def translated(what: str, path: str) -> Iterator[None]:
     except FAILURES as error:
         raise failure(error, what, path) from error
     except OSError as error:
-        raise BackendError(
-            f"cannot {what} ({path}): {error.strerror or error}; what was there is kept; "
-            "next: mend the cause and try again"
-        ) from error
+        raise refusal(f"{what} ({path})", error) from error

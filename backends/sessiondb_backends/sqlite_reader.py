@@ -48,13 +48,13 @@ def read_meta(connection: sqlite3.Connection, path: str) -> Meta:
     return meta
 
 
-def read_tables(connection: sqlite3.Connection, path: str) -> dict[str, TableRow]:
+def read_tables(connection: sqlite3.Connection, path: str, uuid: bytes) -> dict[str, TableRow]:
     """The rows of ``sessiondb_tables`` by the tables' names.
 
     Raises:
         CorruptionError: one is damaged.
     """
-    rows = [decode_table(columns) for columns in connection.execute(READ_TABLES)]
+    rows = [decode_table(columns, uuid) for columns in connection.execute(READ_TABLES)]
     if None in rows:
         raise CorruptionError(f"row {rows.index(None) + 1} of sessiondb_tables is damaged", path=path)
     return {row.name: row for row in rows if row is not None}
@@ -87,7 +87,7 @@ class Reader:
     def tables(self) -> dict[str, TableRow]:
         """The catalog."""
         with translated("read the store", self.path), self.lock:
-            return read_tables(self.connection, self.path)
+            return read_tables(self.connection, self.path, self.meta.identity.uuid)
 
     def fetch(self, sql: str, parameters: Iterable[Any] = ()) -> list[Any]:
         """All rows of a statement."""
@@ -115,11 +115,11 @@ class Reader:
 
     def records(self, table: TableRow, sql: str, parameters: Iterable[Any] = ()) -> Iterator[tuple[str, bytes]]:
         """Keys and images of the statement's rows (`ROW`), each compared with its checksum."""
-        number = table.id
+        seed = table.seed
         for chunk in self.stream(sql, parameters):
             for key, image, crc in chunk:
                 try:
-                    whole = crc32(image, crc32(key.encode(), number)) == crc
+                    whole = crc32(image, crc32(key.encode(), seed)) == crc
                 except (AttributeError, TypeError):
                     whole = False  # not even of the right types
                 if not whole:

@@ -46,6 +46,7 @@ __all__ = [
     "physical_name",
     "quoted",
     "record_crc",
+    "record_seed",
     "table_ddl",
     "value_sql",
     "view_ddl",
@@ -131,14 +132,16 @@ class TableRow(msgspec.Struct, frozen=True):
     """Indexed field to the number of its index; 0 where SQL cannot name the field, then there is none."""
     unusual: tuple[str, ...] = ()
     """Fields in which SQL may see another value than the record holds: a text with NUL. ``*``: any field."""
+    seed: int = 0
+    """See `record_seed`; not stored."""
 
 
 _strings = msgspec.json.Decoder(tuple[str, ...]).decode
 _numbers = msgspec.json.Decoder(dict[str, int]).decode
 
 
-def encode_table(row: TableRow) -> tuple[Any, ...]:
-    """The row's columns."""
+def encode_table(row: TableRow, uuid: bytes) -> tuple[Any, ...]:
+    """The row's columns; `uuid` is the store's."""
     columns = (
         row.id,
         row.name,
@@ -147,15 +150,16 @@ def encode_table(row: TableRow) -> tuple[Any, ...]:
         row.view,
         *(msgspec.json.encode(value).decode() for value in (row.fields, row.indexes, row.unusual)),
     )
-    return (*columns, crc32(msgspec.json.encode(columns)))
+    return (*columns, crc32(msgspec.json.encode(columns), crc32(uuid)))
 
 
-def decode_table(columns: tuple[Any, ...]) -> TableRow | None:
-    """The row's meaning; ``None`` when it is damaged."""
-    if crc32(msgspec.json.encode(columns[:-1])) != columns[-1]:
+def decode_table(columns: tuple[Any, ...], uuid: bytes) -> TableRow | None:
+    """The row's meaning; ``None`` when it is damaged, or of a store with another uuid."""
+    if crc32(msgspec.json.encode(columns[:-1]), crc32(uuid)) != columns[-1]:
         return None
     number, name, kind, records, view, fields, indexes, unusual, _ = columns
-    return TableRow(number, name, kind, records, view, _strings(fields), _numbers(indexes), _strings(unusual))
+    seed = record_seed(uuid, number)
+    return TableRow(number, name, kind, records, view, _strings(fields), _numbers(indexes), _strings(unusual), seed)
 
 
 # ---- records
@@ -179,12 +183,21 @@ def table_ddl(row: TableRow) -> str:
     )
 
 
-def record_crc(table_id: int, key: bytes, image: bytes) -> int:
-    """The checksum of a record: seeded with the table's id, over the key's UTF-8 bytes, then the image.
+def record_seed(uuid: bytes, table_id: int) -> int:
+    """What the checksums of a table's records begin with.
+
+    The store's uuid is in it because SQLite lays a log that a crash left over whatever database file it finds beside
+    it: pages of another store, with good records of their own, must not be taken for this one's.
+    """
+    return crc32(uuid, table_id)
+
+
+def record_crc(seed: int, key: bytes, image: bytes) -> int:
+    """The checksum of a record: begun with `record_seed`, over the key's UTF-8 bytes, then the image.
 
     Where every microsecond counts this is written out.
     """
-    return crc32(image, crc32(key, table_id))
+    return crc32(image, crc32(key, seed))
 
 
 # ---- fields as SQL

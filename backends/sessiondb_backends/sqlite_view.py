@@ -8,6 +8,7 @@ from typing import Any
 from zlib import crc32
 
 from sessiondb.backend import BackendView, Found, TableKind
+from sessiondb.errors import CorruptionError
 from sessiondb.query import Condition, Order, Predicate
 
 from .sqlite_connection import FAILURES, failure
@@ -32,7 +33,7 @@ class SqliteView(BackendView):
         self.catalog = reader.tables()
         self._kinds: dict[str, TableKind] = {name: row.kind for name, row in self.catalog.items()}
         self._gets = {
-            name: (f"SELECT CAST(record AS BLOB), crc FROM {physical_name(row)} WHERE key = ?", row.id)
+            name: (f"SELECT CAST(record AS BLOB), crc FROM {physical_name(row)} WHERE key = ?", row.seed)
             for name, row in self.catalog.items()
         }
 
@@ -49,7 +50,7 @@ class SqliteView(BackendView):
         statement = self._gets.get(table)
         if statement is None:
             return None
-        sql, number = statement
+        sql, seed = statement
         reader = self.readers.current or self.readers.first
         try:
             with reader.lock:
@@ -57,7 +58,7 @@ class SqliteView(BackendView):
             if row is None:
                 return None
             image: bytes = row[0]
-            if crc32(image, crc32(key.encode(), number)) != row[1]:
+            if crc32(image, crc32(key.encode(), seed)) != row[1]:
                 raise damaged(reader.path, table, key)
         except UnicodeEncodeError:
             return None  # a lone surrogate: no stored key has one
@@ -92,7 +93,8 @@ class SqliteView(BackendView):
         sql = f"SELECT {ROW} FROM {physical_name(row)} {where} ORDER BY key {'DESC' if reverse else 'ASC'}"
         given = [bound.encode("utf-8", "surrogatepass") for _, bound in bounds if bound is not None]
         reader = self.readers.take()
-        return self._until_done(reader, reader.records(row, sql, given))
+        rows = _in_order(reader.records(row, sql, given), reader.path, table, reverse=reverse)
+        return self._until_done(reader, rows)
 
     def _until_done(self, reader: Reader, rows: Rows) -> Rows:
         try:
@@ -198,3 +200,19 @@ def _is_utf8(key: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _in_order(rows: Rows, path: str, table: str, *, reverse: bool) -> Rows:
+    """The rows, as long as each key is behind the one before.
+
+    A damaged page may show them in another order; then what lies above the backend would not hide what it has replaced.
+    """
+    last: str | None = None
+    for key, image in rows:
+        if last is not None and (key >= last if reverse else key <= last):
+            raise CorruptionError(
+                f"the records of table {table!r} are not in order: {key!r} comes after {last!r}", path=path,
+                advice="copy the file and its -wal file aside, run `sessiondb check`, restore a backup",
+            )  # fmt: skip
+        last = key
+        yield key, image

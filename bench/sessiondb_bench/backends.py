@@ -120,6 +120,10 @@ def gets(scheme: str, folder: str, rounds: int) -> dict[str, Any]:
 # ---- checkpoint
 
 
+def _pacer(db: sessiondb.Database) -> Pacer:
+    return Pacer(db._open.backend.slice_s)
+
+
 def checkpoints(scheme: str, folder: str, rounds: int) -> dict[str, Any]:
     """Records a second into the backend: asked for, and in the background."""
     rates: dict[str, list[float]] = {"asked": [], "background": []}
@@ -132,7 +136,7 @@ def checkpoints(scheme: str, folder: str, rounds: int) -> dict[str, Any]:
                 if how == "asked":
                     db.checkpoint()
                 else:
-                    db._open.checkpointer.run(Pacer())
+                    db._open.checkpointer.run(_pacer(db))
                 seconds.append(MOVED / (time.perf_counter() - began))
     return {f"checkpoint_{how}_per_s": round(statistics.median(figures)) for how, figures in rates.items()}
 
@@ -162,7 +166,7 @@ def puts_beside(scheme: str, folder: str, rounds: int) -> dict[str, Any]:
             db.sync()
             end = time.perf_counter() + 0.5
             first = _puts_while(db, lambda end=end: time.perf_counter() < end)  # type: ignore[misc]
-            thread = threading.Thread(target=db._open.checkpointer.run, args=(Pacer(),))
+            thread = threading.Thread(target=db._open.checkpointer.run, args=(_pacer(db),))
             thread.start()
             second = _puts_while(db, thread.is_alive)
             thread.join()

@@ -171,6 +171,9 @@ class Backend(ABC):
     remote: ClassVar[bool] = False
     """True: the store is on a server that other hosts reach too. Whoever opens it to write takes it over; the log is
     this host's. `path` is what stands behind the scheme in the URL."""
+    slice_s: ClassVar[float] = 0.0002
+    """How long `apply` works in the background between two pauses, in seconds: whoever commits meanwhile may have to
+    wait so long, several times. Less for a library that does not let other threads run while it works."""
     cached: ClassVar[bool] = False
     """True: `BackendView.get` costs enough for the engine to keep records that were read in a cache."""
 

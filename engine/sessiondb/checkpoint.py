@@ -35,7 +35,7 @@ from .wal.verdict import segment_names
 
 __all__ = ["Checkpointer", "Pacer"]
 
-SLICE_S = 0.0002
+PAUSE_S = 0.00005
 LET_GO = 500
 RETRY_S_MIN = 0.1
 RETRY_S_MAX = 30.0
@@ -47,13 +47,14 @@ logger = logging.getLogger("sessiondb.checkpoint")
 class Pacer:
     """Lets other threads run after each slice of work: a long encode in one piece raises their p99 fifty-fold."""
 
-    def __init__(self) -> None:
+    def __init__(self, slice_s: float) -> None:
+        self._slice_s = slice_s
         self._began = time.perf_counter()
 
     def __call__(self) -> None:
         """Sleep a little when the slice is used up."""
-        if time.perf_counter() - self._began > SLICE_S:
-            time.sleep(SLICE_S / 4)
+        if time.perf_counter() - self._began > self._slice_s:
+            time.sleep(PAUSE_S)
             self._began = time.perf_counter()
 
 
@@ -90,6 +91,8 @@ class Checkpointer:
         self._starting = threading.Lock()
         self._wake = threading.Event()
         self._due = False
+        self._retry_at = 0.0
+        """After anybody's failure the thread leaves the cause so much time."""
         self._stopping = False
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -137,6 +140,7 @@ class Checkpointer:
             self.last_error = str(error)
             if isinstance(error, FencedError):
                 self.fenced = error
+            self._retry_at = time.monotonic() + RETRY_S_MIN
             raise
         finally:
             if self._running._is_owned():  # type: ignore[attr-defined]
@@ -281,12 +285,13 @@ class Checkpointer:
                 self._wake.wait(wait)
                 self._wake.clear()
                 continue
-            if pause:
+            pause = max(pause, self._retry_at - time.monotonic())
+            if pause > 0:
                 self._stopped.wait(pause)  # a write must not shorten the pause after a failure, a stop must
                 if self._stopping:
                     return
             try:
-                self._run_once(Pacer(), only_if_due=True)
+                self._run_once(Pacer(self._backend.slice_s), only_if_due=True)
                 pause = 0.0
             except SessionDBError as error:
                 if self._log.failure is not None or isinstance(error, (ClosedError, FencedError)):

@@ -93,79 +93,83 @@ class Committer:
             StoreFailedError: nothing was written.
             DurabilityUnknownError: written, but the sync failed.
         """
-        level = self._sync if sync is None else sync
-        if level not in _LEVELS:
-            raise UsageError(f"sync is {level!r}; it must be one of {', '.join(_LEVELS)}")
-        payload = encode_operations(operations)
-        size = len(payload)
-        if size > PAYLOAD_BYTES_MAX:
-            _check_size(size)
+        level = self._level(sync)
+        payload = self._encode(operations)
         views, log, limits, rules = self._views, self._log, self._limits, self._rules
         checked = rules.version
         if rules.tables:
             rules.check(operations)
         active, frozen, _ = views.current or views.triple
         if frozen is not None or active.bytes >= limits.bytes_max or active.records >= limits.records_max:
-            self._make_room(size)  # returns at once unless the log is over its cap
+            self._make_room(len(payload))  # returns at once unless the log is over its cap
         try:
             with views.append_lock:
                 if views.visible_lsn != log.last_lsn:
                     self._catch_up()
-                active = (views.current or views.triple)[0]
-                tables = active.tables
-                for operation in operations:
-                    layer = tables.get(operation.table)
-                    if layer is None or layer.kind != operation.kind:
-                        self._check_kind(operation)
                 if checked != rules.version:
                     rules.check(operations)
                 if unchanged is not None and not unchanged():
                     raise ConflictError("a record that was read has changed meanwhile; next: run the transaction again")
-                self._in_flight = operations
-                lsn = log.append(payload)
-                active.apply(lsn, operations, views.newest_reader() if views.pins else -1)
-                active.last_lsn = lsn
-                active.bytes += size
-                views.visible_lsn = lsn
-                self.commits += 1
+                active, lsn = self._append(operations, payload)
         except StoreFailedError:
             self.roll_back_to_durable()  # only if the log was poisoned
             raise
         return self._finish(active, lsn, level)
 
-    def commit_built(self, build: Callable[[View], Sequence[Operation]], sync: str | None = None) -> Position:
+    def commit_built(self, build: Callable[[View], Sequence[Operation]], sync: str | None = None) -> None:
         """Make what `build` computes one transaction; it runs under the append lock, so nobody comes in between.
 
         For what others have made impossible too often by changing what was read: they wait while it is computed.
-        Errors are those of `commit`, without `ConflictError`.
+        Nothing happens when it computes nothing. Errors are those of `commit`, without `ConflictError`.
         """
-        level = self._sync if sync is None else sync
-        if level not in _LEVELS:
-            raise UsageError(f"sync is {level!r}; it must be one of {', '.join(_LEVELS)}")
-        views, log = self._views, self._log
+        level = self._level(sync)
         self._make_room(0)
         try:
-            with views.append_lock:
-                with views.pin_under_lock() as view:
+            with self._views.append_lock:
+                with self._views.pin_under_lock() as view:
                     operations = build(view)
-                active, lsn = views.triple.active, views.visible_lsn
-                if operations:
-                    payload = encode_operations(operations)
-                    _check_size(len(payload))
-                    self._rules.check(operations)
-                    for operation in operations:
-                        self._check_kind(operation)
-                    self._in_flight = operations
-                    lsn = log.append(payload)
-                    active.apply(lsn, operations, views.newest_reader() if views.pins else -1)
-                    active.last_lsn = lsn
-                    active.bytes += len(payload)
-                    views.visible_lsn = lsn
-                    self.commits += 1
+                if not operations:
+                    return
+                payload = self._encode(operations)
+                self._rules.check(operations)
+                active, lsn = self._append(operations, payload)
         except StoreFailedError:
             self.roll_back_to_durable()
             raise
-        return self._finish(active, lsn, level)
+        self._finish(active, lsn, level)
+
+    def _level(self, sync: str | None) -> str:
+        level = self._sync if sync is None else sync
+        if level not in _LEVELS:
+            raise UsageError(f"sync is {level!r}; it must be one of {', '.join(_LEVELS)}")
+        return level
+
+    def _encode(self, operations: Sequence[Operation]) -> bytes:
+        payload = encode_operations(operations)
+        if len(payload) > PAYLOAD_BYTES_MAX:
+            raise TransactionTooLargeError(
+                f"the transaction has {len(payload)} bytes, the limit is {PAYLOAD_BYTES_MAX}; nothing was written; "
+                "next: split it"
+            )
+        return payload
+
+    def _append(self, operations: Sequence[Operation], payload: bytes) -> tuple[Memtable, int]:
+        """Log the operations and take them in; returns where they are and their LSN. Under the append lock."""
+        views = self._views
+        active = (views.current or views.triple)[0]
+        tables = active.tables
+        for operation in operations:
+            layer = tables.get(operation.table)
+            if layer is None or layer.kind != operation.kind:
+                self._check_kind(operation)
+        self._in_flight = operations
+        lsn = self._log.append(payload)
+        active.apply(lsn, operations, views.newest_reader() if views.pins else -1)
+        active.last_lsn = lsn
+        active.bytes += len(payload)
+        views.visible_lsn = lsn
+        self.commits += 1
+        return active, lsn
 
     def _finish(self, active: Memtable, lsn: int, level: str) -> Position:
         """After the append: start a checkpoint if one is due, and wait as long as the level says."""
@@ -235,13 +239,6 @@ class Committer:
             views.visible_lsn = log.durable_lsn
 
 
-def _check_size(size: int) -> None:
-    if size > PAYLOAD_BYTES_MAX:
-        raise TransactionTooLargeError(
-            f"the transaction has {size} bytes, the limit is {PAYLOAD_BYTES_MAX}; nothing was written; next: split it"
-        )
-
-
 class RefusingCommitter:
     """Refuses: for tables of a database that is closed, or that is read-only."""
 
@@ -258,6 +255,6 @@ class RefusingCommitter:
         self._refuse()
         raise AssertionError("a closed committer was asked to commit")
 
-    def commit_built(self, build: Callable[[View], Sequence[Operation]], sync: str | None = None) -> Position:
+    def commit_built(self, build: Callable[[View], Sequence[Operation]], sync: str | None = None) -> None:
         """Raise what `refuse` raises."""
-        return self.commit((), sync)
+        self.commit((), sync)

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+import sessiondb
+from lmdb_stores import put_json
 from sessiondb.backend import Position, TableChanges
-from sessiondb.errors import BackendError, ClosedError, CorruptionError, ReadOnlyError
+from sessiondb.errors import BackendError, CorruptionError
 from sessiondb.query import Condition, Equal, Order
 from sessiondb.testing import BackendContract, FaultyFiles, TableContract
+from sessiondb.testing.backend_under_test import no_pause
 from sessiondb_backends import lmdb_env
 from sessiondb_backends.lmdb import LmdbBackend
 from sessiondb_backends.lmdb_format import MAGIC, State, decode_state, encode_state
@@ -47,23 +50,6 @@ class TestLmdbBackend(BackendContract):
 
 class TestLmdbTables(TableContract):
     url = "lmdb:///{path}.lmdb"
-
-
-def no_pause():
-    pass
-
-
-def put(backend, table="t", **images):
-    """One apply that moves the position on by one; returns a view of it."""
-    at = backend.position()
-    backend.apply({table: TableChanges("json", False, images)}, at, Position(at.epoch, at.lsn + 1), no_pause)
-    return backend.read()
-
-
-def folder_state(path):
-    """Every file's bytes and times."""
-    files = sorted(file for file in Path(path).rglob("*") if file.is_file())
-    return {str(file): (file.read_bytes(), file.stat().st_mtime_ns) for file in files}
 
 
 @pytest.fixture
@@ -110,7 +96,7 @@ def test_what_an_earlier_process_did_not_sync_is_durable_when_open_returns(backe
 
 @pytest.mark.parametrize("operation", ["fsync", "sync_folder", "open", "pread", "names"])
 def test_a_store_that_cannot_be_read_or_synced_is_a_failure_and_not_empty(backend, path, operation):
-    put(backend, a=b"1").close()
+    put_json(backend, a=b"1").close()
     backend.close()
     files = FaultyFiles()
     with files.failing(operation), pytest.raises(BackendError):
@@ -153,67 +139,6 @@ def test_files_are_readable_by_their_owner_only(backend, path):
     assert {file.stat().st_mode & 0o777 for file in path.iterdir()} == {0o600}
 
 
-# ---- reading only
-
-
-def test_opening_read_only_changes_and_syncs_nothing(backend, path):
-    put(backend, a=b"1").close()
-    backend.close()
-    (path / "lock.mdb").unlink()
-    before = folder_state(path)
-    files = FaultyFiles()
-    opened = LmdbBackend.open(files, str(path), create=False, read_only=True)
-    assert dict(opened.read().scan("t")) == {"a": b"1"}
-    assert opened.check() == []
-    with pytest.raises(ReadOnlyError):
-        opened.apply({}, Position(1, 1), Position(1, 2), no_pause)
-    opened.close()
-    assert folder_state(path) == before
-    assert set(files.counts) <= {"open", "pread", "names"}
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_may_not_be_written_can_be_opened_read_only(backend, path):
-    put(backend, a=b"1").close()
-    backend.close()
-    (path / "lock.mdb").unlink()
-    path.chmod(0o500)
-    (path / "data.mdb").chmod(0o400)
-    try:
-        opened = LmdbBackend.open(FaultyFiles(), str(path), create=False, read_only=True)
-        assert opened.read().get("t", "a") == b"1"
-        opened.close()
-    finally:
-        path.chmod(0o700)
-
-
-def test_views_of_a_store_opened_read_only_end_with_it(backend, path, files):
-    """Without LMDB's lock file nothing would keep the next writer from the pages that they read."""
-    put(backend, a=b"1", b=b"2").close()
-    backend.close()
-    opened = LmdbBackend.open(files, str(path), create=False, read_only=True)
-    view = opened.read()
-    scan = view.scan("t")
-    assert next(scan) == ("a", b"1")
-    view.get("t", "a")
-    opened.close()
-    for read in (lambda: view.get("t", "a"), lambda: view.count("t"), lambda: list(view.scan("t"))):
-        with pytest.raises(ClosedError, match="after its end"):
-            read()
-    writer = LmdbBackend.open(files, str(path), create=False)
-    put(writer, a=b"3").close()
-    writer.close()
-
-
-def test_a_store_that_is_open_read_only_here_is_not_opened_for_writing(backend, path, files):
-    backend.close()
-    reader = LmdbBackend.open(files, str(path), create=False, read_only=True)
-    with pytest.raises(BackendError, match="read-only in this process"):
-        LmdbBackend.open(files, str(path), create=False)
-    reader.close()
-    LmdbBackend.open(files, str(path), create=False).close()
-
-
 # ---- one environment
 
 
@@ -224,7 +149,7 @@ def test_one_environment_is_shared_and_closed_with_the_last_view(backend, path, 
     third = LmdbBackend.open(files, str(linked), create=False)
     key = backend._environment.key
     assert backend._environment is second._environment is third._environment
-    view = put(second, a=b"1")
+    view = put_json(second, a=b"1")
     for opened in (backend, second, third):
         opened.close()
         opened.close()
@@ -266,6 +191,19 @@ def test_a_view_goes_with_its_last_reference_however_it_was_read(backend):
         assert "no active readers" in backend._environment.env.readers()
     finally:
         gc.enable()
+
+
+def test_checkpoint_after_checkpoint_uses_the_same_pages_again(path, files):
+    """The engine lets go of a view when the next one is there."""
+    with sessiondb.open(path, files=files) as db:
+        sizes = []
+        for number in range(30):
+            db.table("t", bytes).put_many({f"{n}": bytes([number]) * 2_000 for n in range(200)})
+            db.table("t", bytes).get("7")
+            db.checkpoint()
+            sizes.append(db.stats().backend_bytes)
+        assert sizes[-1] <= 1.2 * sizes[4]
+        assert db.check() == []
 
 
 def test_a_handle_that_an_aborted_apply_opened_is_not_used(backend):
@@ -330,7 +268,7 @@ def test_more_tables_than_fit_are_an_error_that_says_what_to_do(path, files, mon
 @pytest.mark.parametrize("how", ["replaced", "removed"])
 def test_a_data_file_that_was_replaced_is_noticed(backend, path, how):
     """Every write would go to a file without a name, and the log be let go."""
-    put(backend, a=b"1").close()
+    put_json(backend, a=b"1").close()
     if how == "replaced":
         shutil.copy(path / "data.mdb", path / "copy")
         (path / "copy").replace(path / "data.mdb")
@@ -343,8 +281,8 @@ def test_a_data_file_that_was_replaced_is_noticed(backend, path, how):
 
 def test_a_damaged_record_is_never_served(backend, path):
     """Neither by a read of one record nor by one of many, and not under another key or in another table."""
-    put(backend, a=b'{"text":"all is well"}', b=b"2")
-    view = put(backend, "u", a=b"3")
+    put_json(backend, a=b'{"text":"all is well"}', b=b"2")
+    view = put_json(backend, "u", a=b"3")
     data = (path / "data.mdb").read_bytes()
     with (path / "data.mdb").open("r+b") as stream:
         at = data.find(b"all is well")
@@ -365,5 +303,5 @@ def test_a_damaged_record_is_never_served(backend, path):
 
 
 def test_the_size_is_that_of_the_data_file(backend, path):
-    put(backend, a=b'"' + b"x" * 100_000 + b'"').close()
+    put_json(backend, a=b'"' + b"x" * 100_000 + b'"').close()
     assert backend.size() == (path / "data.mdb").stat().st_size > 100_000

@@ -23,13 +23,10 @@ from sessiondb.query import (
     sort_key,
 )
 from sessiondb.testing import FaultyFiles
+from sessiondb.testing.backend_under_test import no_pause
 from sessiondb_backends import lmdb_find, lmdb_snapshot
 from sessiondb_backends.lmdb import LmdbBackend
 from sessiondb_backends.lmdb_format import index_database, index_key
-
-
-def no_pause():
-    pass
 
 
 def advance(backend, images, indexes=None, *, dropped=False):

@@ -11,6 +11,7 @@ import sessiondb
 from sessiondb.backend import Position, TableChanges
 from sessiondb.errors import BackendError, CorruptionError, SessionDBError, WrongBackendError
 from sessiondb.testing import FaultyFiles
+from sessiondb.testing.backend_under_test import no_pause
 from sessiondb_backends import lmdb_place
 from sessiondb_backends.lmdb import LmdbBackend
 from sessiondb_backends.lmdb_format import DIRECTORY
@@ -18,10 +19,6 @@ from sessiondb_backends.lmdb_pages import DamagedPages, NotLmdb, OtherVersion, h
 from sessiondb_backends.lmdb_pages import read_meta as read_meta_pages
 
 FILES = FaultyFiles()
-
-
-def no_pause():
-    pass
 
 
 @pytest.fixture

@@ -1,37 +1,21 @@
-"""The LMDB backend and what processes do: forks, kills, several at once, too little room, no driver."""
+"""The LMDB backend and what processes do: forks, threads, kills, several at once."""
 
-import ctypes
-import errno
 import os
 import resource
-import subprocess
-import sys
-import textwrap
 import threading
-import warnings
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import pytest
 
-import sessiondb
+from lmdb_stores import in_child, put_bytes, run
 from sessiondb.backend import Position, TableChanges
-from sessiondb.errors import BackendError, ClosedError, ConfigError
+from sessiondb.errors import ClosedError
 from sessiondb.testing import FaultyFiles
+from sessiondb.testing.backend_under_test import no_pause
 from sessiondb_backends import lmdb_env
 from sessiondb_backends.lmdb import LmdbBackend
 
 FILES = FaultyFiles()
-
-
-def no_pause():
-    pass
-
-
-def put(backend, images, pace=no_pause):
-    """One apply to table ``t``; returns a view of it."""
-    at = backend.position()
-    backend.apply({"t": TableChanges("bytes", False, images)}, at, Position(at.epoch, at.lsn + 1), pace)
-    return backend.read()
 
 
 @pytest.fixture
@@ -46,40 +30,11 @@ def backend(path):
     opened.close()
 
 
-def in_child(call):
-    """Fork and call; returns what the call returned, as text, after the child has ended."""
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
-        child = os.fork()
-    if not child:
-        with suppress(BaseException):
-            os.close(reading)
-            try:
-                answer = str(call())
-            except BaseException as error:  # noqa: BLE001 - the parent looks at it
-                answer = f"{type(error).__name__}: {error}"
-            os.write(writing, answer.encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        answer = pipe.read()
-    os.waitpid(child, 0)
-    return answer
-
-
-def run(code, *arguments, **options):
-    """Run a program; returns what it wrote."""
-    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
-    return done.stdout + done.stderr
-
-
 # ---- forks
 
 
 def test_nothing_of_the_parents_is_used_in_a_child(backend):
-    view = put(backend, {"a": b"1", "b": b"2"})
+    view = put_bytes(backend, {"a": b"1", "b": b"2"})
     scan = view.scan("t")
     assert next(scan) == ("a", b"1")
     view.get("t", "a")
@@ -88,7 +43,7 @@ def test_nothing_of_the_parents_is_used_in_a_child(backend):
         answers = []
         for read in (
             lambda: view.get("t", "a"), lambda: view.count("t"), lambda: list(view.scan("t")), backend.read,
-            backend.position, backend.check, lambda: put(backend, {"a": b"3"}), lambda: view.get_many("t", ["a"]),
+            backend.position, backend.check, lambda: put_bytes(backend, {"a": b"3"}), lambda: view.get_many("t", ["a"]),
         ):  # fmt: skip
             try:
                 answers.append(read())
@@ -105,7 +60,7 @@ def test_nothing_of_the_parents_is_used_in_a_child(backend):
 
 def test_a_child_that_forgets_or_closes_everything_does_not_end_the_parents_reads(backend):
     """Its readers' places are in shared memory: a clean end of the child would give them away."""
-    view = put(backend, {"a": b"old" * 1000})
+    view = put_bytes(backend, {"a": b"old" * 1000})
     view.get("t", "a")
     before = backend._environment.env.readers()
 
@@ -118,7 +73,7 @@ def test_a_child_that_forgets_or_closes_everything_does_not_end_the_parents_read
     in_child(leave)
     assert backend._environment.env.readers() == before
     for number in range(20):
-        put(backend, {"a": b"%d" % number * 1000}).close()
+        put_bytes(backend, {"a": b"%d" % number * 1000}).close()
     assert view.get("t", "a") == b"old" * 1000
 
 
@@ -161,13 +116,13 @@ def test_a_program_that_ends_without_closing_anything_ends_quietly(path):
 
 def test_a_child_may_open_what_its_parent_had_open(backend, path):
     """The driver's guard against opening a file twice in a process knows only the parent's process."""
-    put(backend, {"a": b"1"}).close()
+    put_bytes(backend, {"a": b"1"}).close()
 
     def open_again():
         mine = LmdbBackend.open(FILES, path, create=False)
         view = mine.read()
         found = view.get("t", "a")
-        put(mine, {"a": b"2"})
+        put_bytes(mine, {"a": b"2"})
         grandchild = in_child(lambda: LmdbBackend.open(FILES, path, create=False).read().get("t", "a"))
         mine.close()
         return [found, view.get("t", "a"), grandchild]
@@ -178,7 +133,7 @@ def test_a_child_may_open_what_its_parent_had_open(backend, path):
 
 def test_a_fork_in_the_middle_of_everything_leaves_child_and_parent_usable(backend, path):
     """Locks may be held by threads that the child does not have."""
-    put(backend, {f"{n:05}": b"x" * 300 for n in range(5_000)}).close()
+    put_bytes(backend, {f"{n:05}": b"x" * 300 for n in range(5_000)}).close()
     stop = threading.Event()
     view = backend.read()
     failures = []
@@ -193,7 +148,7 @@ def test_a_fork_in_the_middle_of_everything_leaves_child_and_parent_usable(backe
 
     calls = [
         lambda: view.get("t", "00001"), lambda: sum(1 for _ in view.scan("t")), lambda: backend.read().close(),
-        lambda: put(backend, {f"{n:05}": b"y" * 300 for n in range(0, 5_000, 7)}).close(),
+        lambda: put_bytes(backend, {f"{n:05}": b"y" * 300 for n in range(0, 5_000, 7)}).close(),
     ]  # fmt: skip
     threads = [threading.Thread(target=work, args=(call,)) for call in calls]
     for thread in threads:
@@ -220,7 +175,7 @@ def test_a_fork_in_the_middle_of_everything_leaves_child_and_parent_usable(backe
 
 
 def test_each_of_the_first_threads_reads_in_a_transaction_of_its_own(backend):
-    view = put(backend, {f"{n}": b"%d" % n for n in range(100)})
+    view = put_bytes(backend, {f"{n}": b"%d" % n for n in range(100)})
     ready = threading.Barrier(20)
     wrong = []
 
@@ -242,8 +197,8 @@ def test_each_of_the_first_threads_reads_in_a_transaction_of_its_own(backend):
 
 
 def test_a_thread_that_comes_after_an_apply_reads_the_views_state_and_no_other(backend):
-    view = put(backend, {"a": b"1"})
-    put(backend, {"a": b"2"}).close()
+    view = put_bytes(backend, {"a": b"1"})
+    put_bytes(backend, {"a": b"2"}).close()
     assert view.get("t", "a") == b"1"
     found = []
     thread = threading.Thread(target=lambda: found.append(view.get("t", "a")))
@@ -259,19 +214,21 @@ def test_a_thread_that_comes_after_an_apply_reads_the_views_state_and_no_other(b
 @pytest.mark.parametrize("moment", [1, 5, 20, 40])
 def test_a_process_that_is_killed_in_an_apply_leaves_the_old_state(backend, path, moment):
     images = {f"{n:04}": b"old" for n in range(3_000)}
-    put(backend, images).close()
+    put_bytes(backend, images).close()
     backend.close()
 
     def die():
         mine = LmdbBackend.open(FILES, path, create=False)
         pauses = iter(range(1, moment + 1))
-        put(mine, {f"{n:04}": b"new" for n in range(4_000)}, lambda: os._exit(9) if next(pauses) == moment else None)
+        put_bytes(
+            mine, {f"{n:04}": b"new" for n in range(4_000)}, lambda: os._exit(9) if next(pauses) == moment else None
+        )
 
     assert in_child(die) == ""
     again = LmdbBackend.open(FILES, path, create=False)
     assert (again.position(), dict(again.read().scan("t"))) == (Position(1, 1), images)
     assert again.check() == []
-    put(again, {"0000": b"newer"}).close()
+    put_bytes(again, {"0000": b"newer"}).close()
     assert again.position() == Position(1, 2)
     again.close()
 
@@ -280,7 +237,7 @@ def test_the_reads_of_a_killed_process_do_not_let_the_file_grow_for_ever(backend
     """Measured without the check of readers: 50 rewrites of 1 MB made 67 MB of 3."""
     blob = {f"{n}": bytes(100_000) for n in range(10)}
     for _ in range(3):
-        put(backend, blob).close()
+        put_bytes(backend, blob).close()
     usual = backend.size()
 
     def die_reading():
@@ -289,12 +246,12 @@ def test_the_reads_of_a_killed_process_do_not_let_the_file_grow_for_ever(backend
 
     in_child(die_reading)
     for _ in range(20):
-        put(backend, blob).close()
+        put_bytes(backend, blob).close()
     assert backend.size() <= 2 * usual
 
 
 def test_the_reads_of_a_killed_process_are_forgotten_at_open(backend, path):
-    put(backend, {"a": b"1"}).close()
+    put_bytes(backend, {"a": b"1"}).close()
     backend.close()
     in_child(lambda: LmdbBackend.open(FILES, path, create=False).read().get("t", "a") and os._exit(9))
     again = LmdbBackend.open(FILES, path, create=False)
@@ -303,7 +260,7 @@ def test_the_reads_of_a_killed_process_are_forgotten_at_open(backend, path):
 
 
 def test_a_view_of_another_process_keeps_its_state_while_this_one_writes(backend, path):
-    put(backend, {"a": b"old" * 1000}).close()
+    put_bytes(backend, {"a": b"old" * 1000}).close()
     begun, go_on = os.pipe(), os.pipe()
     answers = []
 
@@ -318,7 +275,7 @@ def test_a_view_of_another_process_keeps_its_state_while_this_one_writes(backend
     thread.start()
     os.read(begun[0], 1)
     for number in range(20):
-        put(backend, {"a": b"%d" % number * 1000, "b": bytes(100_000)}).close()
+        put_bytes(backend, {"a": b"%d" % number * 1000, "b": bytes(100_000)}).close()
     os.write(go_on[1], b"x")
     thread.join()
     assert answers == ["True"]
@@ -338,112 +295,6 @@ def test_tables_that_another_process_made_are_seen(backend, path):
     assert view.indexes("theirs") == {"f"}
 
 
-# ---- too little room
-
-
-def test_a_full_map_leaves_the_old_state_and_is_no_end(path, monkeypatch):
-    backend = LmdbBackend.open(FILES, path, create=True)
-    put(backend, {"a": b"1"}).close()
-    backend.close()
-    monkeypatch.setattr(lmdb_env, "MAP_BYTES", (1 << 20,))
-    backend = LmdbBackend.open(FILES, path, create=False)
-    with pytest.raises(BackendError, match="address space"):
-        put(backend, {f"{n}": bytes(10_000) for n in range(200)})
-    assert (backend.position(), dict(backend.read().scan("t"))) == (Position(1, 1), {"a": b"1"})
-    put(backend, {"b": b"2"}).close()
-    backend.close()
-    monkeypatch.undo()
-    backend = LmdbBackend.open(FILES, path, create=False)
-    assert put(backend, {f"{n}": bytes(10_000) for n in range(200)}).count("t") == 202
-    assert backend.check() == []
-    backend.close()
-
-
-def test_a_small_address_space_gets_a_smaller_map(path):
-    backend = LmdbBackend.open(FILES, path, create=True)
-    put(backend, {"a": b"1"}).close()
-    backend.close()
-
-    def open_it(limit):
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        mine = LmdbBackend.open(FILES, path, create=False)
-        return mine._environment.env.info()["map_size"], put(mine, {"b": b"2"}).get("t", "a")
-
-    with open("/proc/self/statm") as file:
-        used = int(file.read().split()[0]) * resource.getpagesize()
-    assert in_child(lambda: open_it(used + (1 << 37))) == str((1 << 36, b"1"))
-    assert in_child(lambda: open_it(used + (1 << 33))) == str((1 << 32, b"1"))
-    assert "LMDB cannot open the environment" in in_child(lambda: open_it(used + (1 << 25)))
-
-
-@contextmanager
-def small_disk(folder, size):
-    """A file system of its own; skips where none can be mounted."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if os.geteuid() or libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", 0, b"size=%d" % size):
-        pytest.skip(f"no file system can be mounted here: {errno.errorcode.get(ctypes.get_errno(), 'not root')}")
-    try:
-        yield
-    finally:
-        libc.umount2(os.fsencode(folder), 2)
-
-
-def test_a_full_disk_leaves_the_old_state_and_is_no_end(tmp_path):
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    with small_disk(folder, 4 << 20):
-        backend = LmdbBackend.open(FILES, str(folder / "x.lmdb"), create=True)
-        put(backend, {"a": b"1"}).close()
-        for _ in range(3):
-            with pytest.raises(BackendError, match=r"No space left|failing or full"):
-                put(backend, {f"{n}": bytes(100_000) for n in range(60)})
-            assert (backend.position(), dict(backend.read().scan("t"))) == (Position(1, 1), {"a": b"1"})
-        assert backend.check() == []
-        put(backend, {"b": b"2"}).close()
-        backend.close()
-        backend = LmdbBackend.open(FILES, str(folder / "x.lmdb"), create=False)
-        assert dict(backend.read().scan("t")) == {"a": b"1", "b": b"2"}
-        assert backend.check() == []
-        backend.close()
-
-
-def test_a_disk_without_room_for_a_new_store_says_so_and_gets_one_later(tmp_path):
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    with small_disk(folder, 64 << 10):
-        path = str(folder / "x.lmdb")
-        (folder / "ballast").write_bytes(bytes(60 << 10))
-        with pytest.raises(BackendError, match=r"No space left|failing or full"):
-            LmdbBackend.open(FILES, path, create=True)
-        assert LmdbBackend.exists(FILES, path) is False
-        (folder / "ballast").unlink()
-        LmdbBackend.open(FILES, path, create=True).close()
-
-
-# ---- the driver
-
-
-def test_the_driver_is_imported_only_when_a_store_is_used():
-    code = "import sys, sessiondb_backends.lmdb; print('lmdb' in sys.modules)"
-    assert run(code) == "False\n"
-
-
-def test_without_the_driver_the_error_says_what_to_install_and_nothing_is_made(path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "lmdb", None)
-    with pytest.raises(ConfigError, match=r'next: pip install "sessiondb\[lmdb\]"'):
-        sessiondb.open(path, files=FILES)
-    assert not os.path.exists(path)
-
-
-def test_an_old_driver_is_refused(path, monkeypatch):
-    import lmdb
-
-    monkeypatch.setattr(lmdb, "__version__", "1.6.2")
-    with pytest.raises(ConfigError, match=r'needs lmdb 3.0 or later, found 1.6.2; next: pip install -U "sessiondb'):
-        sessiondb.open(path, files=FILES)
-    assert not os.path.exists(path)
-
-
 # ---- many records
 
 
@@ -452,7 +303,7 @@ def test_opening_looks_at_a_few_pages_however_many_there_are(path):
     reads = []
     for records in (100, 50_000):
         backend = LmdbBackend.open(files, path, create=not reads)
-        put(backend, {f"{n:06}": b"x" * 250 for n in range(records)}).close()
+        put_bytes(backend, {f"{n:06}": b"x" * 250 for n in range(records)}).close()
         backend.close()
         files.counts.clear()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -53,6 +53,11 @@ def store(path):
     return path
 
 
+def connections_of(path):
+    """The open connections to one store; another test's may wait for the garbage collector."""
+    return [connection for place, connection in sqlite_connection._connections.values() if place.path == path]
+
+
 def folder_of(path):
     """Every file and folder around the path, with bytes and times."""
     return {
@@ -261,7 +266,7 @@ def test_a_later_version_in_the_catalog_is_refused_and_nothing_is_changed(store)
 def test_every_connection_has_taken_what_makes_it_safe(store):
     backend = SqliteBackend.open(FaultyFiles(), store, create=False)
     view = backend.read()
-    connections = [connection for _, connection in sqlite_connection._connections.values()]
+    connections = connections_of(store)
     assert len(connections) == 2
     for connection in connections:
         found = {
@@ -345,10 +350,10 @@ def test_nothing_stays_open_behind_a_closed_store(store):
     assert next(scan) == ("a", b'{"n":1}')
     backend.close()
     view.close()
-    assert len(sqlite_connection._connections) == 1  # the scan's
+    assert len(connections_of(store)) == 1  # the scan's
     assert list(scan) == [("b", b'{"n":2}')]
     del scan
-    assert sqlite_connection._connections == {}
+    assert connections_of(store) == []
     assert not sqlite_connection.is_open(Files().stat(store).identity)
 
 

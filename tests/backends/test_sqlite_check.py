@@ -13,6 +13,7 @@ from sessiondb.errors import CorruptionError, SessionDBError
 from sessiondb.testing import FaultyFiles
 from sessiondb.testing.backend_under_test import contents, no_pause
 from sessiondb_backends.sqlite import SqliteBackend
+from sessiondb_backends.sqlite_reader import Reader
 
 RECORDS = {f"k{n:03}": b'{"n":%d,"x":"%s"}' % (n, b"x" * 50) for n in range(120)}
 EXPECTED = {"t": ("json", RECORDS), "b": ("bytes", {"raw": b"\0\xff" * 2_000})}
@@ -132,3 +133,25 @@ def test_a_changed_byte_is_refused_or_found_or_harmless(store, tmp_path):
         finally:
             backend.close()
     assert min(verdicts.values()) > 10
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_rows_that_a_damaged_page_shows_out_of_order_are_damage(tmp_path, monkeypatch, reverse):
+    """The memtable hides what it has replaced only from rows that come in order."""
+    path = str(tmp_path / "x.db")
+    backend = SqliteBackend.open(FaultyFiles(), path, create=True)
+    images = {f"k{number}": b"1" for number in range(5)}
+    backend.apply({"t": TableChanges("json", False, images)}, Position(1, 0), Position(1, 1), no_pause)
+    view = backend.read()
+    records = Reader.records
+
+    def swapped(self, *arguments):
+        rows = list(records(self, *arguments))
+        rows[2], rows[3] = rows[3], rows[2]
+        return iter(rows)
+
+    monkeypatch.setattr(Reader, "records", swapped)
+    with pytest.raises(CorruptionError, match="not in order"):
+        list(view.scan("t", reverse=reverse))
+    view.close()
+    backend.close()

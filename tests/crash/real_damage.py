@@ -35,10 +35,13 @@ from .queries import wrong_answer
 from .session import Session
 from .target import Target, real_target
 
-__all__ = ["KINDS", "STORES", "Case", "Report", "Store", "cases", "judge_all", "prepare"]
+__all__ = ["HUNG", "KINDS", "STORES", "WRONG", "Case", "Report", "Store", "cases", "judge_all", "prepare"]
 
 STORES = ("sqlite hot", "sqlite settled", "lmdb")
-KINDS = ("bits", "cuts", *(f"{what} {block}" for what in ("zero", "garbage") for block in (8, 64, 512, 4096)))
+KINDS = ("bits", "cuts", "swaps", *(f"{what} {block}" for what in ("zero", "garbage") for block in (8, 64, 512, 4096)))
+"""``swaps``: two 16-bit words near the beginning of a page change places, so that entries are out of order."""
+PAGE_BYTES = 4096
+PAGE_HEAD_BYTES = 128
 HANG_S = 30
 HUNG = "died of SIGALRM"
 WRONG = "wrong"
@@ -67,21 +70,28 @@ class Case(NamedTuple):
     kind: str
     offset: int
     extent: int
-    """A bit's number, a block's size; of a cut nothing."""
+    """A bit's number, a block's size, a distance; of a cut nothing."""
+    instead: bytes = b""
+    """For the kind ``replaced``: what the file holds now. The kind ``missing`` has no file."""
 
     def __str__(self) -> str:
+        if self.kind in ("replaced", "missing"):
+            return f"{self.path} is {self.kind}"
         what = f"bit {self.extent} of byte {self.offset}" if self.kind == "bits" else f"{self.kind} at {self.offset}"
         return f"{self.path}: {what}"
 
 
-def prepare(kind: str, folder: Path) -> Store:
-    """Make a store in a child that dies: with SQLite's log full (``hot``), or after it was emptied."""
+def prepare(kind: str, folder: Path, seed: int = 5, *, young: bool = False) -> Store:
+    """Make a store in a child that dies: with SQLite's log full (``hot``), or after it was emptied.
+
+    With `young` it dies before the second checkpoint.
+    """
     name = kind.partition(" ")[0]
     target = real_target(name, folder)
 
     def work(pipe: int) -> None:
-        with deterministic(5):
-            session = Session(5, _Recorder(), target)
+        with deterministic(seed):
+            session = Session(seed, _Recorder(), target)
             session.open()
             session.index("t", "n")
             session.put_many("t", {f"k{number}": session.record() for number in range(12)})
@@ -93,8 +103,9 @@ def prepare(kind: str, folder: Path) -> Store:
             session.index("t", "text")
             if kind == "sqlite hot":
                 session.store.backend.settle = lambda: None  # type: ignore[method-assign]
-            session.checkpoint()
-            session.some_puts(2)
+            if not young:
+                session.checkpoint()
+            session.some_puts(6)  # in the log: newer than what the library has under the same keys
             os.write(pipe, repr(session.tables).encode())
             os._exit(9)
 
@@ -122,6 +133,10 @@ def cases(store: Store, path: str, kind: str, *, every: int = 1) -> list[Case]:
             return [found[index + index // 8 % 8] for index in range(0, len(found), every)]
     elif kind == "cuts":
         found = [Case(path, kind, length, 0) for length in range(0, len(data), 16)]
+    elif kind == "swaps":
+        places = [place for place in range(0, len(data), 2) if place % PAGE_BYTES < PAGE_HEAD_BYTES]
+        found = [Case(path, kind, place, distance) for place in places for distance in (2, 4, 6, 10, 16)]
+        found = [case for case in found if damaged(data, case) != data]
     else:
         block = int(kind.partition(" ")[2])
         found = [Case(path, kind, place, min(block, len(data) - place)) for place in range(0, len(data), block)]
@@ -130,11 +145,17 @@ def cases(store: Store, path: str, kind: str, *, every: int = 1) -> list[Case]:
 
 def damaged(data: bytes, case: Case) -> bytes:
     """The file's bytes after the damage."""
+    if case.kind == "replaced":
+        return case.instead
     offset, extent = case.offset, case.extent
     if case.kind == "bits":
         return data[:offset] + bytes((data[offset] ^ (1 << extent),)) + data[offset + 1 :]
     if case.kind == "cuts":
         return data[:offset]
+    if case.kind == "swaps":
+        other = offset + extent
+        between = data[offset + 2 : other]
+        return data[:offset] + data[other : other + 2] + between + data[offset : offset + 2] + data[other + 2 :]
     filler = bytes(extent) if case.kind.startswith("zero") else Random(offset).randbytes(extent)
     return data[:offset] + filler + data[offset + extent :]
 
@@ -173,6 +194,9 @@ def _look(store: Store, db: sessiondb.Database) -> str:
         if before.keys() != after.keys():
             lost = f"{table}: missing or extra are {sorted(before.keys() ^ after.keys())}"
         with db._open.pin() as view:
+            keys = [key for key, _ in view.scan(table)]
+            if keys != sorted(keys):
+                lost = lost or f"{table}: not in order"
             for key, image in before.items():
                 got = view.get(table, key)
                 if got is not None and got != image:
@@ -200,7 +224,8 @@ def _work(store: Store, folder: str, pipe: Connection) -> None:
             place = Path(folder) / str(number)
             for path, data in store.files.items():
                 (place / path).parent.mkdir(parents=True, exist_ok=True)
-                (place / path).write_bytes(damaged(data, case) if path == case.path else data)
+                if path != case.path or case.kind != "missing":
+                    (place / path).write_bytes(damaged(data, case) if path == case.path else data)
             signal.alarm(HANG_S)
             outcome = judge(store, real_target(store.target, place))
             signal.alarm(0)
@@ -211,12 +236,20 @@ def _work(store: Store, folder: str, pipe: Connection) -> None:
 # ---- beside the workers
 
 
-class Report(NamedTuple):
+class Report:
     """What came out."""
 
-    counts: Counter[str]
-    wrong: list[str]
-    died: list[str]
+    def __init__(self) -> None:
+        self.outcomes: dict[Case, str] = {}
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How often each outcome."""
+        return Counter(outcome.partition(" ")[0].rstrip(":") for outcome in self.outcomes.values())
+
+    def all(self, outcome: str) -> list[str]:
+        """The cases with this outcome, for people."""
+        return [f"{case}: {found[:500]}" for case, found in self.outcomes.items() if found.startswith(outcome)]
 
 
 class _Worker:
@@ -264,10 +297,10 @@ class _Worker:
 
 def judge_all(store: Store, chosen: Sequence[Case], folder: Path, workers: int) -> Report:
     """Judge all cases, in worker processes."""
-    report = Report(Counter(), [], [])
+    report = Report()
     left: Iterator[Case] = iter(chosen)
-    again: set[Case | None] = set()
-    crew = [_Worker(store, folder / f"worker{number}") for number in range(workers)]
+    again: set[Case] = set()
+    crew = [_Worker(store, folder / f"worker{number}") for number in range(min(workers, len(chosen)))]
     for worker in crew:
         _next(worker, left)
     while busy := [worker for worker in crew if worker.case is not None]:
@@ -275,16 +308,13 @@ def judge_all(store: Store, chosen: Sequence[Case], folder: Path, workers: int) 
         for worker in busy:
             if worker.pipe in ready:
                 case = worker.case
+                assert case is not None
                 outcome = worker.take()
                 if outcome == HUNG and case not in again:
                     again.add(case)  # or the whole machine stood still
                     worker.give(case)
                     continue
-                report.counts[outcome.partition(" ")[0].rstrip(":")] += 1
-                if outcome.startswith(WRONG):
-                    report.wrong.append(f"{store.kind}, {case}: {outcome}")
-                elif outcome.startswith("died"):
-                    report.died.append(f"{store.kind}, {case}: {outcome}")
+                report.outcomes[case] = outcome
                 _next(worker, left)
     for worker in crew:
         worker.end()

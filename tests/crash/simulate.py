@@ -8,19 +8,18 @@ recorded and what is wrong with it.
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
 import sys
 import time
 from array import array
 from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from itertools import count
 from typing import NamedTuple
 
 from .ops import describe
 from .oracle import Oracle, deterministic
 from .target import TARGETS
+from .workers import WORKERS, pool
 from .workloads import WORKLOADS, run_workload
 
 __all__ = ["Job", "Result", "Summary", "rounds", "run_job", "simulate"]
@@ -94,7 +93,7 @@ def rounds(budget: int, nested_share: float = 0.02, target: str = "json") -> Ite
         yield [Job(name, seed, budget, nested_share, target) for name in WORKLOADS]
 
 
-def simulate(states: int, jobs: Iterable[list[Job]], workers: int | None = None) -> Summary:
+def simulate(states: int, jobs: Iterable[list[Job]], workers: int = WORKERS) -> Summary:
     """Run whole rounds of jobs until they have recovered so many distinct disks."""
     began = time.perf_counter()
     digests: set[int] = set()
@@ -109,16 +108,13 @@ def simulate(states: int, jobs: Iterable[list[Job]], workers: int | None = None)
         done += 1
         violations.extend(result.violations)
 
-    workers = workers or min(os.cpu_count() or 1, 8)
-    # spawn: a fork of a process that may have threads is what this kit warns of
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with pool(workers) as processes:
         running: set[Future[Result]] = set()
         for batch in jobs:
             if len(digests) >= states or len(violations) >= 20:
                 break
             for job in batch:
-                running.add(pool.submit(run_job, job))
+                running.add(processes.submit(run_job, job))
             while len(running) > workers:  # the next round begins while the last jobs of this one run
                 finished, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:

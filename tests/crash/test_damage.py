@@ -7,11 +7,9 @@ deleted, renamed and reappearing, files of another store, older files of the sam
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
@@ -31,6 +29,7 @@ from crash.damage import (
     swapped,
 )
 from crash.oracle import FOLDER_PATH, STORE_PATH, deterministic
+from crash.workers import spread
 
 ALL_BITS = int(os.environ.get("SESSIONDB_TEST_STATES", "0")) > 50_000
 
@@ -80,9 +79,8 @@ def test_every_bit_and_every_cut_of_every_file_is_detected_or_harmless(capsys: p
         for part in range(parts)
     ]
     counts: Counter[str] = Counter()
-    with ProcessPoolExecutor(min(os.cpu_count() or 1, 8), mp_context=multiprocessing.get_context("spawn")) as pool:
-        for found in pool.map(run_job, jobs):
-            counts.update(found)
+    for found in spread(run_job, jobs):
+        counts.update(found)
     with capsys.disabled():
         print(f"\ndamage: {counts.total()} damaged stores, {dict(counts)}, 0 wrong")
     assert counts["refused"] > 1_000

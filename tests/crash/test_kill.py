@@ -7,21 +7,21 @@ stubbed. And a busy process with threads and background checkpoints is killed fo
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
 import subprocess
 import sys
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import sessiondb
-from crash.killing import WORKLOADS_OF, Job, Moment, count_operations, kill_at, kill_everywhere
+from crash.dying import Moment
+from crash.killing import WORKLOADS_OF, Job, count_operations, kill_at, kill_everywhere
 from crash.target import real_target
+from crash.workers import spread
 
 TARGETS = sorted(WORKLOADS_OF)
 STRIDES = {"json": 1, "sqlite": 3, "lmdb": 2}
@@ -56,10 +56,9 @@ def test_a_kill_at_every_operation_loses_nothing_that_had_returned(
         for number, name in enumerate(WORKLOADS_OF[target]):
             jobs.append(Job(name, target, str(fast_folder), number % stride, stride))
     kills: Counter[str] = Counter()
-    # Workers of their own: the fork of a process with little memory is quick.
-    with ProcessPoolExecutor(min(os.cpu_count() or 1, 8), mp_context=multiprocessing.get_context("spawn")) as pool:
-        for job, count in zip(jobs, pool.map(kill_everywhere, jobs), strict=True):
-            kills[job.target] += count
+    # In workers: the fork of a process with little memory is quick.
+    for job, count in zip(jobs, spread(kill_everywhere, jobs), strict=True):
+        kills[job.target] += count
     with capsys.disabled():
         print(f"\nkills at operations: {kills.total()} {dict(kills)}, 0 violations")
     assert kills["json"] >= 2_000

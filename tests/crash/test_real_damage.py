@@ -8,18 +8,17 @@ are counted apart.
 from __future__ import annotations
 
 import os
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from crash.real_damage import HUNG, KINDS, STORES, Case, Store, cases, judge_all, prepare
+from crash.real_damage import HUNG, KINDS, STORES, WRONG, Case, Report, Store, cases, judge_all, prepare
+from crash.workers import WORKERS
 
 ALL = int(os.environ.get("SESSIONDB_TEST_STATES", "0")) > 50_000
 """Every bit and every place, which takes hours."""
 BITS_EVERY = 40
 PLACES_MAX = 100
-WORKERS = min(os.cpu_count() or 1, 8)
 
 
 @pytest.fixture
@@ -29,15 +28,15 @@ def store(request: pytest.FixtureRequest, fast_folder: Path) -> Store:
     return prepare(request.param, folder)
 
 
-def check_all(store: Store, chosen: list[Case], folder: Path) -> Counter[str]:
-    """Judge; the counts by outcome."""
-    report = judge_all(store, chosen, folder, WORKERS)
-    assert not report.wrong, f"{len(report.wrong)} of {len(chosen)}: " + "\n".join(report.wrong[:20])
+def check_all(store: Store, chosen: list[Case], folder: Path) -> Report:
+    """Judge; nothing may be wrong."""
+    report = judge_all(store, chosen, folder / "workers", WORKERS)
+    wrong = report.all(WRONG)
+    assert not wrong, f"{store.kind}: {len(wrong)} of {len(chosen)}: " + "\n".join(wrong[:20])
+    assert not report.all(HUNG), report.all(HUNG)
     if store.target == "sqlite":
-        assert not report.died, report.died[:20]
-    hung = [case for case in report.died if case.endswith(HUNG)]
-    assert not hung, hung
-    return report.counts
+        assert not report.all("died"), report.all("died")
+    return report
 
 
 @pytest.mark.parametrize("store", STORES, indirect=True)
@@ -48,7 +47,7 @@ def test_some_damage_is_detected_or_harmless(store: Store, fast_folder: Path) ->
         for kind in KINDS:
             found = cases(store, path, kind)
             chosen += found[len(path) :: max(len(found) // 3, 1)][:3]
-    counts = check_all(store, chosen, fast_folder)
+    counts = check_all(store, chosen, fast_folder).counts
     assert counts["refused"] > 3
     assert counts["harmless"] > 3
 
@@ -56,7 +55,31 @@ def test_some_damage_is_detected_or_harmless(store: Store, fast_folder: Path) ->
 @pytest.mark.parametrize("store", STORES, indirect=True)
 def test_what_is_not_damaged_is_right(store: Store, fast_folder: Path) -> None:
     whole = Case(store.own_files[0], "cuts", len(store.files[store.own_files[0]]), 0)
-    assert check_all(store, [whole], fast_folder) == {"harmless": 1}
+    assert check_all(store, [whole], fast_folder).outcomes == {whole: "harmless"}
+
+
+@pytest.mark.parametrize("store", STORES, indirect=True)
+def test_a_missing_file_is_refused_or_not_needed(store: Store, fast_folder: Path) -> None:
+    """SQLite's log holds a checkpoint whose frames are gone from ours: without it the store is older than its log."""
+    report = check_all(store, [Case(path, "missing", 0, 0) for path in store.own_files], fast_folder)
+    for case, outcome in report.outcomes.items():
+        passing = case.path.endswith(("-shm", "lock.mdb")) or not store.files[case.path]
+        assert outcome == ("harmless" if passing else "refused"), case
+
+
+@pytest.mark.parametrize("store", STORES, indirect=True)
+def test_files_of_another_store_or_of_another_time_are_refused_or_harmless(store: Store, fast_folder: Path) -> None:
+    """An older copy of the file alone (the log does not reach back), and another store's."""
+    chosen = []
+    for number, (seed, young) in enumerate([(5, True), (6, True), (6, False)]):
+        folder = fast_folder / f"other{number}"
+        folder.mkdir()
+        other = prepare(store.kind, folder, seed, young=young)
+        chosen += [Case(path, "replaced", number, 0, other.files.get(path, b"")) for path in store.own_files]
+    report = check_all(store, chosen, fast_folder)
+    main = [report.outcomes[case] for case in chosen if case.path == store.own_files[0]]
+    assert "refused" in main
+    assert set(report.counts) <= {"refused", "found", "harmless"}
 
 
 @pytest.mark.slow
@@ -72,7 +95,7 @@ def test_damage_everywhere_is_detected_or_harmless(
         for kind in KINDS:
             every = BITS_EVERY if kind == "bits" else max(len(cases(store, path, kind)) // PLACES_MAX, 1)
             chosen += cases(store, path, kind, every=1 if ALL else every * (8 if passing else 1))
-    counts = check_all(store, chosen, fast_folder)
+    counts = check_all(store, chosen, fast_folder).counts
     with capsys.disabled():
         print(f"\ndamage, {store.kind}: {len(chosen)} damaged stores, {dict(counts)}, 0 wrong")
     assert counts["refused"] > len(chosen) // 20

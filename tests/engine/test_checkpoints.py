@@ -329,3 +329,10 @@ def test_a_memtable_that_has_been_moved_is_freed_slice_by_slice(open_db, monkeyp
     monkeypatch.setattr(checkpoint, "_let_go", watched)
     db.checkpoint()
     assert seen == [(6_000, False), *range(5_500, -1, -500)]
+
+
+def test_a_range_that_holds_nothing_makes_nothing_due(db):
+    """Nothing was committed: a checkpoint that is due with nothing to move would be due for ever."""
+    db._open.committer.commit_built(lambda view: [])
+    assert db.position().lsn == 0
+    assert db._open.checkpointer._seconds_until_due() is None

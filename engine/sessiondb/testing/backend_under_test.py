@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import pytest
 
-from ..backend import Backend, BackendView, Changes, Position, TableChanges, TableKind
+from ..backend import Backend, BackendView, Changes, Pace, Position, TableChanges, TableKind
 from .faulty_files import FaultyFiles
 
 __all__ = ["BackendUnderTest", "advance", "contents", "declare", "deletions", "json_images", "no_pause"]
@@ -104,12 +104,12 @@ def declare(table: str = "t", images: Images | None = None, **indexes: bool) -> 
     return {table: TableChanges("json", False, dict(images or {}), indexes)}
 
 
-def advance(backend: Backend, changes: Changes) -> BackendView:
-    """Apply as the next transaction, and a view of the state after it."""
-    before = backend.position()
-    backend.apply(changes, before, Position(before.epoch, before.lsn + 1), no_pause)
-    return backend.read()
-
-
 def no_pause() -> None:
     """A pace that goes on at once."""
+
+
+def advance(backend: Backend, changes: Changes, pace: Pace = no_pause) -> BackendView:
+    """Apply as the next transaction, and a view of the state after it."""
+    before = backend.position()
+    backend.apply(changes, before, Position(before.epoch, before.lsn + 1), pace)
+    return backend.read()
