@@ -17,9 +17,10 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from typing import NoReturn, TypeVar
 from uuid import UUID
 
-from sessiondb.backend import Backend, Changes, Identity, Pace, Position
+from sessiondb.backend import Backend, Changes, Identity, Ownership, Pace, Position
 from sessiondb.errors import BackendError, CorruptionError, FencedError, SessionDBError
 from sessiondb.files import Files
 
@@ -52,12 +53,15 @@ UNREADABLE = (
 
 logger = logging.getLogger("sessiondb.postgres")
 
+T = TypeVar("T")
+
 
 class PostgresBackend(Backend):
     """One namespace in one schema of one database."""
 
     scheme = "postgresql"
     cached = True
+    remote = True
 
     def __init__(self, place: Place, names: Names, links: Links, identity: Identity, *, read_only: bool):
         self._place = place
@@ -198,14 +202,17 @@ class PostgresBackend(Backend):
             )
             if writer.write(changes):
                 self._untidy = True
-            link.notes.clear()
-            link.command(b"COMMIT")
-            if link.notes:  # a COMMIT that was cancelled while it waited for a standby says that it is fine
-                raise Late(f"the server warns that the commit may not be safe: {'; '.join(link.notes)}")
+            self._commit(link)
         except BaseException as error:
             self._links.drop(link, error)
             raise
         self._links.give(link)
+
+    def _commit(self, link: Link) -> None:
+        link.notes.clear()
+        link.command(b"COMMIT")
+        if link.notes:  # a COMMIT that was cancelled while it waited for a standby says that it is fine
+            raise Late(f"the server warns that the commit may not be safe: {'; '.join(link.notes)}")
 
     def _move(self, link: Link, expected: Position, position: Position) -> None:
         """Set the new position where the expected one is, or the new one is already; holds the row until the end."""
@@ -214,14 +221,57 @@ class PostgresBackend(Backend):
             self._names.move,
             (position.epoch, position.lsn, uuid, MODE, expected.epoch, expected.lsn, position.epoch, position.lsn),
         )
-        if moved == 1:
-            return
+        if moved != 1:
+            self._refuse(link, expected)
+
+    def _refuse(self, link: Link, expected: Position) -> NoReturn:
+        """Say why the stored position is not the expected one."""
         stored = self._must_be_ours(catalog.read_meta(link, self._names, self._place))
         catalog.must_be_known(stored, self._place)
         raise FencedError(
             f"{self._place} is at {stored.position}, not at {expected}: another owner has taken it over; the log here "
             "is kept; next: stop writing here, and export what the other one has not"
         )
+
+    # ---- who writes
+
+    def ownership(self, owner: bytes) -> Ownership:
+        """From ``sessiondb_owners``, read now."""
+        parameters = (UUID(bytes=owner) if owner else None,)
+        rows = self._links.ask("read the store", lambda link: link.rows(self._names.read_owners, parameters))
+        current = next((row for row in rows if row[2] is None), None)
+        mine = next((row for row in rows if row[0].bytes == owner), None)
+        return Ownership(
+            is_current=mine is not None and mine is current,
+            lost_after=None if mine is None else mine[2],
+            host="" if current is None else current[1],
+        )
+
+    def take_over(self, owner: bytes, before: bytes, host: str, expected: Position) -> Position:
+        """In one transaction, again if it cannot be known what became of the first: then it is not the expected one."""
+        with self._writing:
+            self._must_write()
+            with translated("take over the store", self._place):
+                return _retried(lambda: self._take_over(owner, before, host, expected))
+
+    def _take_over(self, owner: bytes, before: bytes, host: str, expected: Position) -> Position:
+        link, names = self._links.take(), self._names
+        after = Position(expected.epoch + 1, expected.lsn)
+        try:
+            link.command(BEGIN_WRITE)
+            uuid = UUID(bytes=self._identity.uuid)
+            if link.run(names.next_epoch, (uuid, MODE, expected.epoch, expected.lsn)) != 1:
+                self._refuse(link, expected)
+            if before:
+                link.run(names.forget_owner, (UUID(bytes=before),))
+            link.run(names.end_owner, (expected.lsn,))
+            link.run(names.add_owner, (UUID(bytes=owner), host, after.epoch))
+            self._commit(link)
+        except BaseException as error:
+            self._links.drop(link, error)
+            raise
+        self._links.give(link)
+        return after
 
     def settle(self) -> None:
         """End the transactions that nobody needs, and bring views and indexes in line with the tables."""
@@ -270,15 +320,14 @@ def _reach(path: str, *, read_only: bool) -> tuple[Place, Names, Links]:
     return place, names, Links(place, names, read_only=read_only)
 
 
-def _retried(step: Callable[[], None]) -> None:
+def _retried(step: Callable[[], T]) -> T:
     """Do it again when others were in the way or the connection was lost: the second time it says what is stored."""
     for attempt in range(1, ATTEMPTS):
         try:
-            step()
-            return
+            return step()
         except psycopg.Error as error:
             if not may_succeed_again(error):
                 raise
             logger.info("a transaction is made again: %s", type(error).__name__)
             time.sleep(PAUSE_S * attempt * random.random())
-    step()
+    return step()

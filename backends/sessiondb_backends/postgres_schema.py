@@ -3,6 +3,7 @@
 Specified in docs/format/postgres.md::
 
     sessiondb_meta      one row a store (namespace): uuid, format, mode, epoch, lsn
+    sessiondb_owners    one row an owner of a store: the one that writes, and those that it was taken over from
     sessiondb_tables    one row a table: kind, declared indexes, what is known of its fields
     sessiondb_records   the records of all tables of all namespaces
     sessiondb_i_...     indexes on fields, of one table each
@@ -40,6 +41,10 @@ COLUMNS = {
     "sessiondb_meta": {
         "ns": _TEXT, "uuid": "uuid", "format": "integer", "mode": "text", "epoch": "bigint", "lsn": "bigint",
     },
+    "sessiondb_owners": {
+        "ns": _TEXT, "owner": "uuid", "host": "text", "epoch": "bigint", "since": "timestamp with time zone",
+        "lost_after": "bigint",
+    },
     "sessiondb_tables": {
         "ns": _TEXT, "tbl": _TEXT, "kind": "text", "indexes": "json", "fields": "json", "odd": "boolean",
     },
@@ -51,9 +56,10 @@ COLUMNS = {
 """What must be there, to be taken for ours."""
 
 _KEYS = {
-    "sessiondb_meta": ("ns",), "sessiondb_tables": ("ns", "tbl"), "sessiondb_records": ("ns", "tbl", "key"),
+    "sessiondb_meta": ("ns",), "sessiondb_owners": ("ns", "owner"), "sessiondb_tables": ("ns", "tbl"),
+    "sessiondb_records": ("ns", "tbl", "key"),
 }  # fmt: skip
-_OPTIONAL = {"record", "blob", "expires_at"}
+_OPTIONAL = {"record", "blob", "expires_at", "lost_after"}
 
 
 class TableRow(msgspec.Struct, frozen=True):
@@ -131,7 +137,7 @@ class Names:
         self._parts: dict[str, sql.Composable] = {
             "schema": sql.Identifier(schema),
             "ns": sql.Literal(namespace),
-            **{name: sql.Identifier(schema, f"sessiondb_{name}") for name in ("meta", "tables", "records")},
+            **{name: sql.Identifier(schema, f"sessiondb_{name}") for name in ("meta", "owners", "tables", "records")},
         }
         self._records = self._parts["records"].as_string(None)
         self._ns = f"ns = {literal(namespace)}"
@@ -140,7 +146,7 @@ class Names:
         self._prepare_statements()
 
     def make(self, text: LiteralString, **parts: sql.Composable) -> bytes:
-        """A statement, with ``{records}``, ``{tables}``, ``{meta}``, ``{schema}`` and ``{ns}`` filled in."""
+        """A statement, with the tables' names, ``{schema}`` and ``{ns}`` filled in."""
         return sql.SQL(text).format(**self._parts, **parts).as_bytes(None)
 
     def _prepare_statements(self) -> None:
@@ -161,6 +167,18 @@ class Names:
         self.move = make(
             "UPDATE {meta} SET epoch = %s, lsn = %s WHERE ns = {ns} AND uuid = %s AND mode = %s "
             "AND ((epoch = %s AND lsn = %s) OR (epoch = %s AND lsn = %s))"
+        )
+        self.next_epoch = make(
+            "UPDATE {meta} SET epoch = epoch + 1 "
+            "WHERE ns = {ns} AND uuid = %s AND mode = %s AND epoch = %s AND lsn = %s"
+        )
+        self.read_owners = make(
+            "SELECT owner, host, lost_after FROM {owners} WHERE ns = {ns} AND (lost_after IS NULL OR owner = %s)"
+        )
+        self.forget_owner = make("DELETE FROM {owners} WHERE ns = {ns} AND owner = %s AND lost_after IS NULL")
+        self.end_owner = make("UPDATE {owners} SET lost_after = %s WHERE ns = {ns} AND lost_after IS NULL")
+        self.add_owner = make(
+            "INSERT INTO {owners} (ns, owner, host, epoch, since) VALUES ({ns}, %s, %s, %s, CURRENT_TIMESTAMP)"
         )
         self.touch = make("UPDATE {meta} SET lsn = lsn WHERE ns = {ns}")
         self.put_records = make(

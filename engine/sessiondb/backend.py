@@ -147,11 +147,13 @@ class BackendView(ABC):
 class Ownership(NamedTuple):
     """Who writes to a store on a server."""
 
-    owner: bytes
-    """16 random bytes that stand for one host's log; empty when nobody has written yet."""
+    is_current: bool
+    """Whether the owner that was asked about is the one that writes."""
     lost_after: int | None
-    """For the owner that was asked about: the applied LSN when somebody else took over from it; what it committed
-    behind that never reached the server. ``None``: it owns the store, or never did."""
+    """When somebody else took over from the owner that was asked about: the applied LSN at that moment. What it
+    committed behind never reached the server. ``None``: it owns the store, or never did."""
+    host: str
+    """The name of the machine that owns the store now; empty when nobody has written yet."""
 
 
 class Backend(ABC):
@@ -235,8 +237,16 @@ class Backend(ABC):
         """Who owns a remote store, and what became of this owner's time."""
         raise NotImplementedError(f"{self.scheme} is not on a server")
 
-    def take_over(self, owner: bytes, expected: Position) -> Position:
+    def take_over(self, owner: bytes, before: bytes, host: str, expected: Position) -> Position:
         """Make this owner the one that writes, in a new epoch; `apply` of any other one is fenced from here on.
+
+        Durable on return. When the connection is lost meanwhile it may have happened or not.
+
+        Args:
+            owner: 16 bytes that nobody was called before.
+            before: what the same log was called before, when that is the owner; else empty. It is forgotten.
+            host: the name of the machine, for people.
+            expected: the stored position.
 
         Returns:
             The stored position with the new epoch.

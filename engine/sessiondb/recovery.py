@@ -39,7 +39,7 @@ from .wal.log import AppendLog, LogTail
 from .wal.operations import Operation, decode_operations
 from .wal.reader import Frame
 from .wal.segment import SegmentSyncError, create_segment
-from .wal.verdict import LogContents, read_log, segment_names
+from .wal.verdict import LogContents, read_log
 
 __all__ = ["Recovered", "check_epoch", "recover", "replay_frame", "survey"]
 
@@ -113,14 +113,6 @@ def survey(files: Files, folder: str, uuid: bytes, applied: int) -> Survey:
     return Survey(contents, memtable, _head_last_lsn(head, uuid, contents), poisoned, notices, began)
 
 
-def _without_log(files: Files, folder: str, position: Position) -> Survey:
-    """As if the log were empty: whatever is there is not needed."""
-    names = segment_names(files, folder)
-    highest = max((name.epoch for name in names), default=0)
-    contents = LogContents(position.lsn, leftovers=names, highest_epoch=highest)
-    return Survey(contents, Memtable(position.lsn), 0, False, [], time.perf_counter())
-
-
 def check_epoch(contents: LogContents, position: Position, folder: str) -> None:
     """Refuse a log that is older than the backend: somebody put back a copy of an earlier state.
 
@@ -143,9 +135,8 @@ def _head_last_lsn(head: bytes, uuid: bytes, contents: LogContents) -> int:
 
 
 def recover(
-    files: Files, folder: str, uuid: bytes, position: Position, *, is_new: bool, new_epoch: bool = False,
-    keeps_log: bool = True,
-) -> Recovered:  # fmt: skip
+    files: Files, folder: str, uuid: bytes, position: Position, *, is_new: bool, new_epoch: bool = False
+) -> Recovered:
     """Make the log ready to be appended to. The caller holds every lock of the store.
 
     Args:
@@ -155,15 +146,20 @@ def recover(
         position: what the backend holds.
         is_new: the backend was made just now, so a missing log is no surprise.
         new_epoch: the position's epoch begins now: go on in a new segment of it.
-        keeps_log: False: the log holds nothing that the backend does not have; begin it anew at the position.
 
     Raises:
         CorruptionError: acknowledged data is damaged or missing; nothing was changed.
         StoreFailedError: the operating system refused.
     """
-    found = survey(files, folder, uuid, position.lsn) if keeps_log else _without_log(files, folder, position)
+    found = survey(files, folder, uuid, position.lsn)
     if not new_epoch:
         check_epoch(found.contents, position, folder)
+    elif found.contents.highest_epoch >= position.epoch:
+        raise CorruptionError(
+            f"the log has epoch {found.contents.highest_epoch}, the server gave out {position.epoch}: it was put back "
+            "to an earlier state", path=folder,
+            advice=f"find out which one is right; to go on without the log, move {folder} away",
+        )  # fmt: skip
     try:
         tail, torn = _continue(files, folder, uuid, position, found, is_new, new_epoch)
         head = _begin_head(files, folder, tail, position)
@@ -236,7 +232,7 @@ def _continue(
     newest = contents.newest
     if newest is not None:
         _sync_segment(files, folder, newest.name)
-    elif not is_new and not new_epoch:
+    elif not is_new:
         found.notices.append(f"the log was missing; the store is as the backend has it, at LSN {position.lsn}")
     torn = _quarantine_tail(files, folder, contents)
     for name in contents.unfinished:

@@ -30,7 +30,8 @@ from .wal.verdict import segment_names
 __all__ = ["Store"]
 
 CLOSE_BYTES_MIN = 1 << 20
-"""A log smaller than this is left at a clean close, unless the backend is rewritten as a whole anyway."""
+"""A log smaller than this is left at a clean close, unless the backend is rewritten as a whole anyway, or on a server:
+then the next one to open it may be another host."""
 
 logger = logging.getLogger("sessiondb")
 
@@ -58,9 +59,9 @@ class Store:
         """
         folder = type(self.backend).log_folder(self.location.path)
         remote = type(self.backend).remote and folder is not None
-        keeps_log = True
         if remote and folder is not None and not self.options.read_only:
-            position, keeps_log = claim(self.files, folder, self.backend, str(self.location))
+            position, goes_on = claim(self.files, folder, self.backend, str(self.location))
+            is_new = not goes_on
         else:
             position = self.backend.position()
         base = self.reader.read()
@@ -71,9 +72,7 @@ class Store:
         elif self.options.read_only:
             memtable = self._survey(folder, position)
         else:
-            recovered = recover(
-                self.files, folder, self.identity.uuid, position, is_new=is_new, new_epoch=remote, keeps_log=keeps_log
-            )
+            recovered = recover(self.files, folder, self.identity.uuid, position, is_new=is_new, new_epoch=remote)
             self.log, memtable, self.report = recovered
         self.views = Views(memtable.last_lsn, base)
         self.views.install(Triple(memtable, None, base))
@@ -272,7 +271,7 @@ class Store:
         self.committer.wait_durable(self.views.visible_lsn)
         active, frozen, _ = self.views.triple
         waiting = active.bytes + (0 if frozen is None else frozen.bytes)
-        if waiting and (self.backend.whole_file or waiting > CLOSE_BYTES_MIN):
+        if waiting and (self.backend.whole_file or self.backend.remote or waiting > CLOSE_BYTES_MIN):
             try:
                 self.checkpointer.run()
             except SessionDBError as error:
