@@ -207,7 +207,7 @@ def opening(scheme: str, folder: str, count: int) -> dict[str, Any]:
         for start in range(0, count, MOVED):
             db.table("t").put_many(_records(min(MOVED, count - start), start))
         db.checkpoint()
-        size = db.stats().backend_bytes
+        size = db.stats().backend_bytes or 0
     answer = subprocess.run([sys.executable, "-c", _OPEN, path], check=True, capture_output=True, text=True).stdout
     seconds, before, after = (float(word) for word in answer.split())
     return {"open_records": count, "open_s": seconds, "open_rss_before_mb": before / 1e6, "open_rss_mb": after / 1e6,

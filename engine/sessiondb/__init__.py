@@ -29,7 +29,7 @@ from .errors import (
     ValidationError,
     WrongBackendError,
 )
-from .location_storage import JsonFileStorage, LmdbStorage, SqliteStorage
+from .location_storage import JsonFileStorage, LmdbStorage, PostgresStorage, SqliteStorage
 from .query import absent, between, one_of, prefix
 from .stats import RecoveryReport, Stats
 from .storage import DatabaseStorage, TableStorage
@@ -53,6 +53,7 @@ __all__ = [
     "JsonFileStorage",
     "LmdbStorage",
     "Position",
+    "PostgresStorage",
     "ReadOnlyError",
     "RecoveryReport",
     "SessionDBError",

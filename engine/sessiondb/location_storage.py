@@ -20,7 +20,7 @@ from .storage import TableStorage
 from .table import Table
 from .versions import Upgrade
 
-__all__ = ["JsonFileStorage", "LmdbStorage", "LocationStorage", "SqliteStorage"]
+__all__ = ["JsonFileStorage", "LmdbStorage", "LocationStorage", "PostgresStorage", "SqliteStorage"]
 
 T = TypeVar("T")
 _REAL_FILES = Files()
@@ -176,6 +176,26 @@ class LmdbStorage(LocationStorage[T]):
     """A storage of one table in an LMDB folder."""
 
     scheme = "lmdb"
+
+
+class PostgresStorage(LocationStorage[T]):
+    """A storage of one table on a PostgreSQL server; the location is a URL, ``postgresql://USER@HOST/DATABASE``.
+
+    This host's log makes each change durable; opening takes the store over from the host that had it before.
+    """
+
+    scheme = "postgresql"
+
+    @classmethod
+    def _place_of(cls, path: str | os.PathLike[str]) -> Location:
+        place = parse_location(path) if isinstance(path, str) and _URL.match(path) else None
+        if place is None or place.scheme != cls.scheme:
+            # The text is not repeated: it may be a URL with a password.
+            raise UsageError(f"{cls.__name__} opens URLs like postgresql://USER@HOST:PORT/DATABASE, not this location")
+        return place
+
+    def _make_folders(self) -> None:
+        """None: opening makes those of the log."""
 
 
 def _make_folder(files: Files, folder: str) -> None:

@@ -58,7 +58,7 @@ class Stats(msgspec.Struct, frozen=True):
     backend_format: int
     """The version of the format the backend is written in."""
     state: str
-    """``open``, ``read-only`` or ``poisoned``."""
+    """``open``, ``read-only``, ``poisoned``, or ``fenced``: another host has taken the store over."""
     uuid: str
     epoch: int
     last_lsn: int
@@ -74,7 +74,8 @@ class Stats(msgspec.Struct, frozen=True):
     log_segments: int
     log_disk_bytes: int
     """Size of all segment files."""
-    backend_bytes: int
+    backend_bytes: int | None
+    """``None``: the server cannot be asked now."""
     commits: int
     """Transactions committed."""
     syncs: int

@@ -12,7 +12,7 @@ from .cache import BaseReader
 from .checkpoint import Checkpointer
 from .commit import Committer
 from .config import Limits, Options
-from .errors import ReadOnlyError, SessionDBError, StoreFailedError
+from .errors import BackendUnavailableError, ReadOnlyError, SessionDBError, StoreFailedError
 from .files import Files
 from .index_rules import IndexRules
 from .indexing import Indexes, read_rules
@@ -225,7 +225,7 @@ class Store:
             log_records=active.records + (0 if frozen is None else frozen.records),
             log_segments=segments,
             log_disk_bytes=disk_bytes,
-            backend_bytes=self.backend.size(),
+            backend_bytes=self._backend_bytes(),
             commits=self.committer.commits,
             syncs=log.syncs,
             checkpoints=self.checkpointer.checkpoints,
@@ -237,6 +237,12 @@ class Store:
             cache_bytes=0 if cache is None else cache.bytes,
             failure=None if failure is None else str(failure),
         )
+
+    def _backend_bytes(self) -> int | None:
+        try:
+            return self.backend.size()
+        except BackendUnavailableError:
+            return None
 
     def _segments(self) -> tuple[int, int]:
         folder = type(self.backend).log_folder(self.location.path)

@@ -296,16 +296,9 @@ def test_readers_share_a_store_but_not_with_a_writer(empty_folder: Path) -> None
     assert "StoreBusyError" in writer.stderr
 
 
-def test_a_backend_that_is_announced_is_refused(empty_folder: Path) -> None:
-    says("PostgreSQL is announced and not there yet; its locations (`postgresql://...`) raise `UsageError`")
-    with pytest.raises(sessiondb.UsageError, match="no backend"):
-        sessiondb.open("postgresql://host/db")
-    assert list(empty_folder.iterdir()) == []
-
-
 def test_the_backends_are_those_that_the_readme_names() -> None:
-    says("**Backends:** JSON file, SQLite, LMDB, and memory (which keeps nothing).")
-    assert sorted(BUILT_IN) == ["json", "lmdb", "memory", "sqlite"]
+    says("**Backends:** JSON file, SQLite, LMDB, PostgreSQL, and memory (which keeps nothing).")
+    assert sorted(BUILT_IN) == ["json", "lmdb", "memory", "postgresql", "sqlite"]
 
 
 def test_lmdb_is_an_extra_and_the_rest_needs_two_packages() -> None:

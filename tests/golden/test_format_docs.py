@@ -30,7 +30,7 @@ EXAMPLES = [
 
 
 def test_every_format_has_its_page() -> None:
-    assert set(PAGES) == {"head.md", "json.md", "lmdb.md", "log.md", "sqlite.md"}
+    assert set(PAGES) == {"head.md", "json.md", "lmdb.md", "log.md", "postgres.md", "sqlite.md"}
 
 
 def test_every_format_whose_bytes_are_all_ours_has_a_worked_example() -> None:
