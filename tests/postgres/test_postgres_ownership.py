@@ -12,7 +12,17 @@ import sessiondb
 from sessiondb.errors import CorruptionError, FencedError
 from sessiondb.files import Files
 from sessiondb.ownership import ATTEMPTS, Owners, Stranded, claim, is_current, read_owners, stranded
+from sessiondb.testing import OwnershipContract
 from sessiondb_backends.postgres import PostgresBackend
+
+
+class TestPostgresOwnership(OwnershipContract):
+    backend_class = PostgresBackend
+    uses_files = False
+
+    @pytest.fixture
+    def path(self, pg_path):
+        return pg_path
 
 
 class Host:

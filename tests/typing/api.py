@@ -20,6 +20,7 @@ from sessiondb import (
     JsonFileStorage,
     LmdbStorage,
     Position,
+    PostgresStorage,
     RecoveryReport,
     SqliteStorage,
     Stats,
@@ -188,6 +189,7 @@ def tables_with_indexes_and_versions(db: Database, path: Path) -> None:
     assert_type(sessiondb.table(path, "t", Session, indexes=["branch"], version=2, upgrades={1: up}), Table[Session])
     assert_type(db.check(), list[str])
     assert_type(db.stats().cache_hits, int)
+    assert_type(db.stats().backend_bytes, int | None)
     db.table("t", version="2")  # type: ignore[call-overload]
 
 
@@ -196,6 +198,7 @@ def storages(table: Table[Session], record: Session, path: Path) -> None:
     assert_type(JsonFileStorage(path, Session, id="session"), JsonFileStorage[Session])
     assert_type(SqliteStorage("x.db", Job, table="jobs", indexes=["id"], sync="never"), SqliteStorage[Job])
     assert_type(LmdbStorage("lmdb:///x", Doc, version=2, upgrades={1: dict}), LmdbStorage[Doc])
+    assert_type(PostgresStorage("postgresql://h/d", Job, id="id"), PostgresStorage[Job])
     storage: DatabaseStorage[Session, dict[str, Session]] = JsonFileStorage(path, Session, id="session")
     assert_type(storage.initialize(), bool)
     assert_type(storage.read_state(), dict[str, Session])
