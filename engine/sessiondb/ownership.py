@@ -60,6 +60,8 @@ class Claim(NamedTuple):
     """What the server holds, in the epoch that begins now. The log goes on behind it."""
     goes_on: bool
     """Whether this host owned the store before, so that there must be a log."""
+    taken_from: str
+    """Else the name of the machine that did; empty when nobody has written yet."""
 
 
 def read_owners(files: Files, folder: str) -> Owners:
@@ -154,9 +156,10 @@ def claim(files: Files, folder: str, backend: Backend, location: str) -> Claim:
         _write_owners(files, folder, Owners(owner, asked))
         try:
             before = owner if state.is_current else b""
-            return Claim(backend.take_over(asked, before, socket.gethostname(), position), state.is_current)
+            after = backend.take_over(asked, before, socket.gethostname(), position)
         except FencedError:
             continue
+        return Claim(after, state.is_current, "" if state.is_current else state.host)
     raise FencedError(f"others keep taking {location} over; next: let only one host open it to write")
 
 

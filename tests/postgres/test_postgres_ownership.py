@@ -78,6 +78,11 @@ def test_a_clean_close_moves_everything_to_the_server(one, other):
         db.table("t")["a"] = {"n": 1}
     with other.open() as db:
         assert records(db) == {"a": {"n": 1}}
+        assert db.recovery_report.notices == [
+            f"the store was taken over from the host {os.uname().nodename}, which cannot write to it any more"
+        ]
+    with other.open() as db:
+        assert db.recovery_report.clean
 
 
 def test_the_owners_log_is_replayed_when_it_comes_back(one):
