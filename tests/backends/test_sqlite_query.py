@@ -70,7 +70,7 @@ condition = st.one_of(
     st.builds(Between, text, st.none() | text),
 )
 conditions = st.lists(st.builds(Condition, field, condition), max_size=2).map(tuple)
-orders = st.lists(st.builds(Order, field, st.booleans()), max_size=2).map(tuple)
+orders = st.lists(st.builds(Order, field, st.booleans(), st.none()), max_size=2).map(tuple)
 
 
 @given(
