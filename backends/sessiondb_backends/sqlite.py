@@ -11,7 +11,6 @@ What makes a checkpoint safe:
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import threading
 import weakref
@@ -20,7 +19,10 @@ from contextlib import suppress
 from sessiondb.backend import Backend, Changes, Identity, Pace, Position
 from sessiondb.errors import BackendError, CorruptionError, FencedError, SessionDBError
 from sessiondb.files import Files
+from sessiondb.lazy_logging import LazyLogger
+from sessiondb.replacement import Replacement
 
+from . import sqlite_replacement
 from .sqlite_apply import ChangeWriter
 from .sqlite_check import problems
 from .sqlite_connection import (
@@ -42,7 +44,7 @@ from .sqlite_view import SqliteView
 
 __all__ = ["SqliteBackend"]
 
-logger = logging.getLogger("sessiondb.sqlite")
+logger = LazyLogger("sessiondb.sqlite")
 
 
 class SqliteBackend(Backend):
@@ -216,6 +218,25 @@ class SqliteBackend(Backend):
             return problems(self._still or Reader(self._place), self._identity)
         except SessionDBError as error:
             return [str(error)]
+
+    @classmethod
+    def replacement(
+        cls, files: Files, path: str, before: tuple[Identity, Position] | None, *, layout: str | None = None
+    ) -> Replacement:
+        """Made beside the file, and renamed when SQLite's log of it is empty."""
+        return sqlite_replacement.begin(files, cls, path, layout)
+
+    @classmethod
+    def copy_aside(cls, files: Files, path: str, mark: str) -> tuple[str, str]:
+        """A file beside the file."""
+        with translated("copy the store", path):
+            return sqlite_replacement.copy(files, path, mark)
+
+    @classmethod
+    def remove_leftovers(cls, files: Files, path: str) -> list[str]:
+        """The files of an unfinished replacement or copy."""
+        with translated("look at the store's folder", path):
+            return sqlite_replacement.remove_leftovers(files, path)
 
     def size(self) -> int:
         """Bytes of the database file and SQLite's log."""

@@ -17,7 +17,6 @@ A failure leaves the frozen memtable in place and is tried again; reads and writ
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -27,6 +26,7 @@ from .cache import BaseReader
 from .config import Limits, Options
 from .errors import BackendError, ClosedError, FencedError, SessionDBError, StoreFailedError
 from .files import Files
+from .lazy_logging import LazyLogger
 from .memtable import Memtable
 from .views import Triple, Views
 from .wal.log import AppendLog
@@ -41,7 +41,7 @@ RETRY_S_MIN = 0.1
 RETRY_S_MAX = 30.0
 WHOLE_FILE_BYTES_MAX = 64 * 1024 * 1024
 
-logger = logging.getLogger("sessiondb.checkpoint")
+logger = LazyLogger("sessiondb.checkpoint")
 
 
 class Pacer:
@@ -170,12 +170,14 @@ class Checkpointer:
         target = Position(self._log.epoch, frozen.last_lsn)
         changes = frozen.changes(pace)
         backend.apply(changes, expected, target, pace)
-        stored = backend.position()
-        if stored != target:
-            raise BackendError(
-                f"the checkpoint to {target} reported success, but the backend is at {stored}; the log is kept"
-            )
+        _must_be_stored(backend.position(), target)
         base = self._reader.read(changes)
+        try:
+            # Of another owner it is not to be built upon: the next checkpoint would pass for that owner's.
+            _must_be_stored(base.position, target)
+        except BaseException:
+            base.close()
+            raise
         with views.append_lock:
             views.install(Triple(views.triple.active, None, base))
             if isinstance(self._log, AppendLog):
@@ -308,6 +310,15 @@ class Checkpointer:
             return None
         age_s = (time.monotonic_ns() // 1000 - active.first_us) / 1e6
         return max(self._options.checkpoint_age_s - age_s, 0.0)
+
+
+def _must_be_stored(found: Position, target: Position) -> None:
+    if found.epoch > target.epoch:
+        raise FencedError(f"another owner took the store over after the checkpoint to {target}; the log is kept")
+    if found != target:
+        raise BackendError(
+            f"the checkpoint to {target} reported success, but the backend is at {found}; the log is kept"
+        )
 
 
 def _let_go(parts: list[object], pace: Pace) -> None:

@@ -6,8 +6,8 @@ under the whole engine. The contract of the operations, as the engine relies on 
 * `File.pwrite` writes all bytes or raises; what a failed call left behind is undefined.
 * `File.fdatasync` makes the file's bytes and its size durable; `File.fsync` everything about the file. Neither
   makes the file's *name* durable: that takes `Files.sync_folder` on its folder.
-* `Files.replace`, `Files.link`, `Files.unlink`, `Files.mkdir` and the creation of a file are atomic, and durable
-  only after `Files.sync_folder`; until then a power cut may undo any of them, in any order.
+* `Files.replace`, `Files.link`, `Files.unlink`, `Files.mkdir`, `Files.rmdir` and the creation of a file are atomic,
+  and durable only after `Files.sync_folder`; until then a power cut may undo any of them, in any order.
 * A `Mapping` is shared memory on a file: its writes are seen by all processes at once and reach the disk at
   some time, in any order. An aligned write of 8 bytes is never seen in part.
 
@@ -24,7 +24,7 @@ import stat as stat_module
 import sys
 from typing import NamedTuple
 
-__all__ = ["Bytes", "File", "FileStat", "Files", "Mapping"]
+__all__ = ["REAL_FILES", "Bytes", "File", "FileStat", "Files", "Mapping"]
 
 Bytes = bytes | bytearray | memoryview
 
@@ -207,6 +207,10 @@ class Files:
         """Remove a name; FileNotFoundError when it is missing."""
         os.unlink(path)
 
+    def rmdir(self, path: str) -> None:
+        """Remove an empty folder; FileNotFoundError when it is missing."""
+        os.rmdir(path)
+
     def sync_folder(self, path: str) -> None:
         """Make creations, renames and removals in the folder durable."""
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -224,11 +228,16 @@ class Files:
         The lock belongs to the open file: it goes when the last descriptor of it is closed, also by the death of
         the process.
         """
-        import portalocker  # 70-140 ms: only who opens a store pays
+        if shared:
+            try:
+                fcntl.flock(file.descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+        import portalocker  # only who opens a store for writing pays for it
 
-        flags = portalocker.LockFlags.SHARED if shared else portalocker.LockFlags.EXCLUSIVE
         try:
-            portalocker.lock(file.descriptor, flags | portalocker.LockFlags.NON_BLOCKING)
+            portalocker.lock(file.descriptor, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
         except portalocker.AlreadyLocked:
             return False
         return True
@@ -240,3 +249,7 @@ class Files:
                 return bytes.fromhex(file.read().strip().replace(b"-", b"").decode())
         except OSError:
             return bytes(16)
+
+
+REAL_FILES = Files()
+"""The file system; one object, since it is how a process knows a store that it has open."""

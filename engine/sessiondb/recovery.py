@@ -15,7 +15,6 @@ A crash before the new segment is durable leaves the same bytes to be judged aga
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -23,6 +22,7 @@ from typing import NamedTuple
 from .backend import Position
 from .errors import CorruptionError, StoreFailedError
 from .files import File, Files
+from .lazy_logging import LazyLogger
 from .memtable import Memtable
 from .stats import RecoveryReport, TornTailReport
 from .wal.format import (
@@ -41,9 +41,9 @@ from .wal.reader import Frame
 from .wal.segment import SegmentSyncError, create_segment
 from .wal.verdict import LogContents, read_log
 
-__all__ = ["Recovered", "check_epoch", "recover", "replay_frame", "survey"]
+__all__ = ["Recovered", "check_epoch", "quarantine_cut", "recover", "replay_frame", "survey"]
 
-logger = logging.getLogger("sessiondb.recovery")
+logger = LazyLogger("sessiondb.recovery")
 
 
 class Survey(NamedTuple):
@@ -234,9 +234,7 @@ def _continue(
         _sync_segment(files, folder, newest.name)
     elif not is_new:
         found.notices.append(f"the log was missing; the store is as the backend has it, at LSN {position.lsn}")
-    torn = _quarantine_tail(files, folder, contents)
-    for name in contents.unfinished:
-        _quarantine_unfinished(files, folder, name)
+    torn = quarantine_cut(files, folder, contents)
     whole = newest is not None and torn is None and not contents.unfinished and not found.poisoned
     if newest is not None and whole and not contents.sealed and not new_epoch:
         file = files.open(f"{folder}/{newest.name}")
@@ -265,6 +263,14 @@ def _sync_segment(files: Files, folder: str, name: SegmentName) -> None:
     finally:
         file.close()
     files.sync_folder(folder)
+
+
+def quarantine_cut(files: Files, folder: str, contents: LogContents) -> TornTailReport | None:
+    """Keep a copy of what is no frame at the end of the log; returns what there was."""
+    torn = _quarantine_tail(files, folder, contents)
+    for name in contents.unfinished:
+        _quarantine_unfinished(files, folder, name)
+    return torn
 
 
 def _quarantine_tail(files: Files, folder: str, contents: LogContents) -> TornTailReport | None:

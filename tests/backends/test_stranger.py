@@ -8,7 +8,6 @@ from importlib.metadata import EntryPoint
 import pytest
 
 import sessiondb
-from sessiondb import opening
 from sessiondb.backend import Backend, BackendView, Identity, Position
 from sessiondb.errors import BackendError, CorruptionError, FencedError, UnsupportedFormatError, WrongBackendError
 from sessiondb.testing import BackendContract, TableContract
@@ -170,7 +169,9 @@ def installed(monkeypatch):
     """The entry point that the backend's distribution would declare."""
     entry = EntryPoint("plain", f"{__name__}:PlainBackend", "sessiondb.backends")
     monkeypatch.setattr(EntryPoint, "load", lambda self: PlainBackend)
-    monkeypatch.setattr(opening, "entry_points", lambda **wanted: [entry] if wanted["name"] == entry.name else [])
+    monkeypatch.setattr(
+        "importlib.metadata.entry_points", lambda **wanted: [entry] if wanted["name"] == entry.name else []
+    )
 
 
 class TestPlainTables(TableContract):

@@ -14,7 +14,6 @@ write is overwritten with zeros, so that nothing stands behind the end; if that 
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from typing import NamedTuple
 
 from ..errors import DurabilityUnknownError, StoreFailedError
 from ..files import File, Files
+from ..lazy_logging import LazyLogger
 from .format import (
     SEAL,
     SEGMENT_HEADER_BYTES,
@@ -44,7 +44,7 @@ GROW_BYTES_MAX = 256 * 1024
 # Measured, unsynced appends of 344 bytes: 0.95 us with steps of 256 KiB, 1.55 us with 1 MiB (the zeros leave the CPU's
 # cache before they are overwritten); a durable append pays for a changed size once in 750 frames.
 
-logger = logging.getLogger("sessiondb.log")
+logger = LazyLogger("sessiondb.log")
 
 
 class LogTail(NamedTuple):

@@ -20,8 +20,9 @@ and state are hints, never witnesses: unsynced, they may be ahead of the log aft
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import msgspec
 
 from ..errors import CorruptionError
 from ..files import File, Files
@@ -49,8 +50,7 @@ class TornTail(NamedTuple):
     problem: str
 
 
-@dataclass
-class LogContents:
+class LogContents(msgspec.Struct):
     """What `read_log` found."""
 
     last_lsn: int
@@ -62,11 +62,11 @@ class LogContents:
     last_crc: int = 0
     sealed: bool = False
     torn: TornTail | None = None
-    unfinished: list[SegmentName] = field(default_factory=list)
+    unfinished: list[SegmentName] = []
     """Newest files whose header was never completed."""
-    needed: list[SegmentName] = field(default_factory=list)
+    needed: list[SegmentName] = []
     """The segments that hold what the backend has not applied, oldest first."""
-    leftovers: list[SegmentName] = field(default_factory=list)
+    leftovers: list[SegmentName] = []
     highest_epoch: int = 0
     """Over all file names, also of leftovers."""
     transactions: int = 0
