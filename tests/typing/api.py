@@ -69,6 +69,24 @@ def opening(path: Path) -> None:
         assert_type(table, Table[Any])
 
 
+def settings(path: Path) -> None:
+    assert_type(sessiondb.open(), Database)
+    assert_type(sessiondb.open(sync="always"), Database)
+    sessiondb.open(None)  # type: ignore[arg-type]
+    sessiondb.open(sync=None)  # type: ignore[arg-type]
+    config = sessiondb.load_config(path, url=None, backend="sqlite", lock_timeout=1)
+    assert_type(config, sessiondb.Config)
+    assert_type(config.location, str)
+    assert_type(config.backend, str)
+    assert_type(config.file, str | None)
+    assert_type(config.settings["sync"].source, str)
+    dicts: DatabaseStorage[dict[str, Any], dict[str, dict[str, Any]]] = sessiondb.create_storage()
+    sessions: DatabaseStorage[Session, dict[str, Session]] = sessiondb.create_storage(config, Session, id="session")
+    assert_type(sessions.get_entity("a"), Session | None)
+    print(dicts)
+    sessiondb.load_config("x.toml", "sqlite")  # type: ignore[call-arg]
+
+
 def databases(db: Database) -> None:
     assert_type(db.location, str)
     assert_type(db.tables(), dict[str, Literal["json", "bytes"]])
