@@ -23,13 +23,16 @@ from uuid import UUID
 from sessiondb.backend import Backend, Changes, Identity, Ownership, Pace, Position
 from sessiondb.errors import BackendError, CorruptionError, FencedError, SessionDBError
 from sessiondb.files import Files
+from sessiondb.replacement import Replacement
 
 from . import postgres_catalog as catalog
 from .postgres_apply import ChangeWriter
 from .postgres_check import problems
 from .postgres_driver import psycopg
+from .postgres_idle import Idle
 from .postgres_link import Late, Link, may_succeed_again, translated
 from .postgres_links import Links
+from .postgres_replacement import PostgresReplacement, copy
 from .postgres_schema import MODE, Names
 from .postgres_source import Source
 from .postgres_tidy import tidy
@@ -70,6 +73,7 @@ class PostgresBackend(Backend):
         self._identity = identity
         self._read_only = read_only
         self._writing = threading.RLock()
+        self._idle = Idle(links, self._writing)
         self._may_index = False
         self._untidy = True
         self._is_closed = False
@@ -160,7 +164,7 @@ class PostgresBackend(Backend):
     def read(self) -> PostgresView:
         """A view of the state as stored now."""
         with translated("read the store", self._place):
-            return PostgresView(Source(self._links))
+            return PostgresView(Source(self._links) if self._read_only else self._idle.pin())
 
     # ---- writing
 
@@ -172,6 +176,7 @@ class PostgresBackend(Backend):
         """Make the changes in one transaction, again if it cannot be known what became of the first."""
         with self._writing:
             self._must_write()
+            self._idle.keep()
             with translated("write the store", self._place):
                 try:
                     _retried(lambda: self._apply(changes, expected, position, pace))
@@ -245,12 +250,14 @@ class PostgresBackend(Backend):
             is_current=mine is not None and mine is current,
             lost_after=None if mine is None else mine[2],
             host="" if current is None else current[1],
+            since_us=0 if current is None else current[3],
         )
 
     def take_over(self, owner: bytes, before: bytes, host: str, expected: Position) -> Position:
         """In one transaction, again if it cannot be known what became of the first: then it is not the expected one."""
         with self._writing:
             self._must_write()
+            self._idle.keep()
             with translated("take over the store", self._place):
                 return _retried(lambda: self._take_over(owner, before, host, expected))
 
@@ -287,6 +294,29 @@ class PostgresBackend(Backend):
 
             self._untidy = not self._links.ask("tidy up the store", bring_in_line)
 
+    # ---- moving a whole store here
+
+    @classmethod
+    def replacement(
+        cls, files: Files, path: str, before: tuple[Identity, Position] | None, *, layout: str | None = None
+    ) -> Replacement:
+        """Made in one transaction."""
+        cls.must_have_layout(layout)
+        return PostgresReplacement(path, before)
+
+    @classmethod
+    def copy_aside(cls, files: Files, path: str, mark: str) -> tuple[str, str]:
+        """Another namespace in the same schema."""
+        backend = cls.open(files, path, create=False, read_only=True)
+        try:
+            view = backend.read()
+            try:
+                return copy(path, view, mark)
+            finally:
+                view.close()
+        finally:
+            backend.close()
+
     # ---- the rest
 
     def check(self) -> list[str]:
@@ -305,12 +335,14 @@ class PostgresBackend(Backend):
         """Close the connections; those of views when these are let go."""
         with self._writing:
             self._is_closed = True
+            self._idle.close()
             self._links.close()
 
     def abandon(self) -> None:
         """In a forked child: the connections are the parent's."""
         self._writing = threading.RLock()
         self._is_closed = True
+        self._idle.abandon()
         self._links.abandon()
 
 

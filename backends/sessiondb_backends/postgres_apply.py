@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
@@ -137,7 +138,7 @@ class _Images:
         self._row = row
         self._version = version
         self._pace = pace
-        self._fields = dict.fromkeys(row.fields)
+        self._fields = Fields(row.fields)
         self._odd = row.odd
         self._is_odd = is_odd
 
@@ -145,7 +146,7 @@ class _Images:
         """Make the changes; returns the catalog's row after them."""
         for keys in self._slices(images):
             self._write(keys, images)
-        return msgspec.structs.replace(self._row, fields=tuple(self._fields), odd=self._odd)
+        return msgspec.structs.replace(self._row, fields=tuple(self._fields.names), odd=self._odd)
 
     def _write(self, keys: list[str], images: dict[str, bytes | None]) -> None:
         """One statement for each kind of change."""
@@ -157,11 +158,12 @@ class _Images:
             gone.extend(key.encode() for key in piece if images[key] is None)
             pairs = [(key.encode(), image) for key in piece if (image := images[key]) is not None]
             if is_json:
-                odd = [pair for pair in pairs if self._is_odd(pair[1])]
+                is_odd = self._is_odd
+                odd = [pair for pair in pairs if is_odd(pair[1])]
                 if odd:
-                    pairs = [pair for pair in pairs if not self._is_odd(pair[1])]
+                    pairs = [pair for pair in pairs if not is_odd(pair[1])]
                     self._odd = True
-                self._learn(image for _, image in pairs)
+                self._fields.learn(image for _, image in pairs)
                 json_keys.extend(key for key, _ in pairs)
                 texts.extend(image for _, image in pairs)
                 pairs = odd
@@ -199,18 +201,50 @@ class _Images:
             self._pace()
         return iter(heapq.merge(*pieces))
 
-    def _learn(self, images: Iterable[bytes]) -> None:
-        """Note which fields the records have."""
-        known = self._fields.keys()
+
+class Fields:
+    """Which top-level fields the records of a table have.
+
+    Args:
+        names: those known before.
+    """
+
+    def __init__(self, names: Iterable[str]):
+        self.names = dict.fromkeys(names)
+        """In the order in which they were first seen."""
+        self._check = _checker(self.names)
+
+    def learn(self, images: Iterable[bytes]) -> None:
+        """Note the fields of these documents."""
         for image in images:
             try:
-                document = _decode(image)
+                self._check(image)
             except msgspec.DecodeError:
-                continue  # no object: it has no fields
-            if not document.keys() <= known:
-                for field in document:
-                    if len(self._fields) < FIELDS_MAX:
-                        self._fields[field] = None
+                self._look(image)
+
+    def _look(self, image: bytes) -> None:
+        try:
+            document = _decode(image)
+        except msgspec.DecodeError:
+            return  # no object: it has no fields
+        new = [field for field in document if field not in self.names][: max(FIELDS_MAX - len(self.names), 0)]
+        if new:
+            self.names.update(dict.fromkeys(new))
+            self._check = _checker(self.names)
 
 
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_PLAIN = re.compile(r'[^"\\\x00-\x1f\x7f\ud800-\udfff]*')
+
+
+def _checker(names: Iterable[str]) -> Callable[[bytes], object]:
+    """Fails for documents with other fields; in less than half of the time that it takes to look at their names."""
+    fields = [(f"f{number}", msgspec.Raw, msgspec.field(name=name, default=b"")) for number, name in enumerate(names)]
+    if not all(_PLAIN.fullmatch(name) for name in names):
+        return _fail
+    shape = msgspec.defstruct("Document", fields, forbid_unknown_fields=True, gc=False)
+    return msgspec.json.Decoder(shape).decode
+
+
+def _fail(image: bytes) -> None:
+    raise msgspec.DecodeError

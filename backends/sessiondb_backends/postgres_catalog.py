@@ -28,6 +28,7 @@ __all__ = [
     "must_be_known",
     "read_meta",
     "read_state",
+    "run_ddl",
 ]
 
 ADVICE = "restore a backup of the schema; to start empty, use another namespace"
@@ -150,7 +151,7 @@ def _create(link: Link, names: Names, place: Place) -> None:
         return
     link.command(b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on")
     if not there:
-        _run_ddl(link, names, place)
+        run_ddl(link, names, place)
     if link.rows(names.any_leftover) != [(False,)] and read_meta(link, names, place) is None:
         raise CorruptionError(
             "the store has tables or records, but no row in sessiondb_meta", path=str(place), advice=ADVICE
@@ -159,7 +160,12 @@ def _create(link: Link, names: Names, place: Place) -> None:
     link.command(b"COMMIT")
 
 
-def _run_ddl(link: Link, names: Names, place: Place) -> None:
+def run_ddl(link: Link, names: Names, place: Place) -> None:
+    """Make schema and tables, in the transaction that the link is in.
+
+    Raises:
+        BackendError: the role may not.
+    """
     statements: Iterable[str] = names.ddl()
     if link.rows(b"SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s", (names.schema,)):
         statements = list(statements)[1:]  # also IF NOT EXISTS needs the right to make one

@@ -112,6 +112,16 @@ class Link(psycopg.Connection[Row]):
         """Whether it is open and belongs to this process."""
         return not self.closed and self.process == os.getpid()
 
+    def was_closed(self) -> bool:
+        """Whether it is known by now that nothing can be asked on it; asks nobody."""
+        if self.is_usable:
+            try:
+                for _ in range(2):  # neither waits: the first one reads what the server said last
+                    self.pgconn.consume_input()
+            except psycopg.Error:
+                self.drop()
+        return not self.is_usable
+
     def __del__(self, *_: object) -> None:
         if getattr(self, "process", None) == os.getpid():
             self.drop()
@@ -165,18 +175,29 @@ def _warn(place: Place) -> None:
 
 _AGAIN = {"40001", "40P01", "55P03"}
 """Serialization failure, deadlock, a lock that others hold: the same transaction may succeed."""
-_GONE = {"57P01", "57P02", "57P03", "57P04", "25P03", "25P04", "25006", "53300"}
-"""The server, or this connection to it, is not there now; or this is a standby."""
+_GONE = {"57P01", "57P02", "57P03", "57P04", "25P03", "25P04", "25006", "53300", "40003"}
+"""The server, or this connection to it, is not there now; or this is a standby; or it does not know what it did."""
+_MISSING = {"42P01", "42703", "3F000"}
+"""A table, a column or the schema."""
 _REFUSED = re.compile(
     r"authentication failed|no password supplied|pg_hba\.conf|(database|role) .* does not exist|certificate|"
-    r"does not support SSL"
+    r"does not support SSL|permission denied|not permitted to log in"
 )
+"""What libpq says when the server, or libpq itself, wants no connection: it gives no SQLSTATE."""
+_POOLER = "behind a transaction pooler that knows no prepared statements add prepare=off to the URL"
+_OTHER = "the server lacks what a PostgreSQL of version 12 or later has; use one"
 _STEPS = {
     "42501": "let `sessiondb init` prepare the schema, or grant the role what is missing: USAGE on the schema; SELECT, "
-    "INSERT, UPDATE and DELETE on the tables sessiondb_meta, sessiondb_tables and sessiondb_records",
+    "INSERT, UPDATE and DELETE on the tables sessiondb_meta, sessiondb_owners, sessiondb_tables and sessiondb_records",
     "53100": "free space on the server's disk; the checkpoint is tried again",
     "53200": "give the server more memory, or try again",
     "57014": "somebody or a statement_timeout cancelled the statement; try again",
+    "58030": "look at the server's disk and log; the checkpoint is tried again",
+    "26000": _POOLER,
+    "42P05": _POOLER,
+    "0A000": _OTHER,
+    "42883": _OTHER,
+    "42704": _OTHER,
 }
 
 
@@ -204,7 +225,7 @@ def failure(error: psycopg.Error, what: str, place: Place) -> SessionDBError:
     said = f"cannot {what} ({place}): {text}"
     if state.startswith("XX00") and state != "XX000":
         return CorruptionError(said, path=str(place), advice="check the server's disk and log, restore a backup")
-    if state in ("42P01", "42703", "3F000"):
+    if state in _MISSING:
         return CorruptionError(
             f"tables or columns of the store are missing: {text}", path=str(place),
             advice="put them back from a backup; to start empty, use another namespace",
@@ -233,5 +254,11 @@ def translated(what: str, place: Place) -> Iterator[None]:
 
 
 def harmless(error: psycopg.Error, place: Place) -> psycopg.Error | None:
-    """The error as a cause to show; not if it holds a password."""
+    """The error as a cause to show, without what it keeps of its connection; not at all if its text has a password."""
+    one: BaseException | None = error
+    while isinstance(one, psycopg.Error):
+        if getattr(one, "_pgconn", None) is not None:
+            # All parameters, the password too, and the frames of those who had them: some tools show variables.
+            one._pgconn, one.__traceback__ = None, None
+        one = one.__cause__ or one.__context__
     return error if place.without_secrets(str(error)) == str(error) else None

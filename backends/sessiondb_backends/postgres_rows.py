@@ -129,15 +129,15 @@ def _by_cursor(source: Source, query: Query, ordering: str, limit: int | None, o
     end = f" ORDER BY {ordering} OFFSET {offset}" + ("" if limit is None else f" LIMIT {limit}")
     name = f"sessiondb_{next(_numbers)}"
     declaration = f"DECLARE {name} NO SCROLL CURSOR FOR ".encode() + query.statement(query.columns, end)
-    declared: list[Link] = []
+    declared: list[int] = []
     seen, size = 0, CHUNK_ROWS
 
     def fetch(link: Link) -> list[Any]:
-        if declared != [link]:
+        if declared != [source.round]:
             link.run(declaration, query.parameters)
             if seen:
                 link.command(f"MOVE FORWARD {seen} IN {name}".encode())
-            declared[:] = [link]
+            declared[:] = [source.round]
         return link.rows(f"FETCH FORWARD {size} FROM {name}".encode())
 
     try:

@@ -80,7 +80,7 @@ _ODD = re.compile(rb"\\u(0000|[dD][89a-fA-F])")
 
 def is_odd(image: bytes) -> bool:
     """Whether PostgreSQL's JSON functions may refuse the document. It may be said of one that they take."""
-    return b"\\u" in image and _ODD.search(image) is not None
+    return b"\\" in image and _ODD.search(image) is not None
 
 
 # ---- fields as SQL
@@ -173,7 +173,8 @@ class Names:
             "WHERE ns = {ns} AND uuid = %s AND mode = %s AND epoch = %s AND lsn = %s"
         )
         self.read_owners = make(
-            "SELECT owner, host, lost_after FROM {owners} WHERE ns = {ns} AND (lost_after IS NULL OR owner = %s)"
+            "SELECT owner, host, lost_after, (extract(epoch FROM since) * 1000000)::bigint FROM {owners} "
+            "WHERE ns = {ns} AND (lost_after IS NULL OR owner = %s)"
         )
         self.forget_owner = make("DELETE FROM {owners} WHERE ns = {ns} AND owner = %s AND lost_after IS NULL")
         self.end_owner = make("UPDATE {owners} SET lost_after = %s WHERE ns = {ns} AND lost_after IS NULL")

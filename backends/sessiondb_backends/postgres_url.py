@@ -80,7 +80,8 @@ class Place:
         Server, database and session parameters are said, so that nobody's variable leads elsewhere.
         """
         arguments: dict[str, Any] = {
-            "connect_timeout": CONNECT_S, "application_name": "sessiondb", "options": "", **self._connect,
+            "connect_timeout": CONNECT_S, "application_name": "sessiondb", "options": "", "hostaddr": "",
+            **self._connect,
         }  # fmt: skip
         arguments["client_encoding"] = "utf8"
         arguments.setdefault("target_session_attrs", "any" if read_only else "read-write")
@@ -92,8 +93,12 @@ class Place:
         Args:
             sslmode: libpq's default, for a URL that does not say it.
         """
-        loopback = all(_LOOPBACK.fullmatch(host) for host in self.host.split(","))
-        return not (loopback or self.insecure_ok or self._connect.get("sslmode", sslmode) == "verify-full")
+        connect = self._connect
+        if connect.get("sslrootcert") == "system":
+            sslmode = "verify-full"  # libpq takes nothing less then
+        hosts = [*self.host.split(","), *connect.get("hostaddr", "").split(",")]
+        loopback = all(_LOOPBACK.fullmatch(host) for host in hosts)
+        return not (loopback or self.insecure_ok or connect.get("sslmode", sslmode) == "verify-full")
 
     def without_secrets(self, text: str) -> str:
         """The text, with ``***`` for passwords."""
@@ -149,7 +154,7 @@ def _must_be_known(ours: dict[str, str]) -> None:
     for name, choices in {"log": ("local",), "prepare": ("on", "off"), "insecure": ("ok", "no")}.items():
         if ours.get(name, choices[0]) not in choices:
             raise UsageError(
-                f"the parameter {name} of a postgresql URL is {' or '.join(choices)}, not {ours[name]!r}"
+                f"the parameter {name} of a postgresql URL is {' or '.join(choices)}"
                 + ("; the log on this machine is the only mode of this version" if name == "log" else "")
             )
     if not _SCHEMA.fullmatch(ours.get("schema", "sessiondb")):

@@ -1,18 +1,13 @@
 """The PostgreSQL store: what is told apart, who may do what, what others find there, and what is never said."""
 
-import logging
 import threading
-import traceback
-import warnings
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from sessiondb.backend import Position, TableChanges
 from sessiondb.errors import (
     BackendError,
-    BackendUnavailableError,
     CorruptionError,
     FencedError,
     SessionDBError,
@@ -251,189 +246,6 @@ def test_of_two_owners_at_once_one_is_fenced(backend, pg_path):
     other.close()
 
 
-# ---- rights
-
-
-@pytest.fixture
-def role(pg_admin, pg_path, pg_schema, pg_dsn):
-    """A role that has nothing yet, and the location for it."""
-    name = f"{pg_schema}_role"
-    pg_admin.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'x'")
-    user = psycopg.conninfo.conninfo_to_dict(pg_dsn)["user"]
-    yield name, pg_path.replace(f"//{user}", f"//{name}", 1)
-    pg_admin.execute(f"DROP OWNED BY {name}")
-    pg_admin.execute(f"DROP ROLE {name}")
-
-
-def test_a_role_that_may_only_read_and_write_suffices(backend, role, pg_admin, pg_schema, caplog):
-    name, path = role
-    pg_admin.execute(f"GRANT USAGE ON SCHEMA {pg_schema} TO {name}")
-    pg_admin.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {pg_schema} TO {name}")
-    modest = open_at(path)
-    view = advance(modest, declare("t", {"c": b'{"n":3}'}, n=True))
-    assert view.indexes("t") == {"n"}
-    assert dict(view.find("t", (Condition("n", Equal(3)),)).rows) == {"c": b'{"n":3}'}
-    assert "no SQL index on the field 'n'" in caplog.text
-    assert "next: let the owner of the tables" in caplog.text
-    modest.settle()
-    view.close()
-    advance(modest, deletions("t", dropped=True)).close()
-    assert modest.check() == []
-    modest.close()
-
-
-@pytest.mark.parametrize("grants", [[], ["SELECT"], ["SELECT", "UPDATE", "INSERT"]], ids=str)
-def test_a_right_that_is_missing_is_named_with_the_next_step(backend, role, pg_admin, pg_schema, grants):
-    name, path = role
-    pg_admin.execute(f"GRANT USAGE ON SCHEMA {pg_schema} TO {name}")
-    if grants:
-        pg_admin.execute(f"GRANT {', '.join(grants)} ON ALL TABLES IN SCHEMA {pg_schema} TO {name}")
-    with pytest.raises(
-        BackendError, match=r"permission denied.*42501.*sessiondb init.*SELECT, INSERT, UPDATE and DELE"
-    ):
-        open_at(path).apply(deletions("t", "a"), Position(1, 1), Position(1, 2), no_pause)
-
-
-def test_a_role_that_may_not_make_the_tables_is_told_of_init(role):
-    with pytest.raises(BackendError, match=r"may not make the tables .*permission denied.*sessiondb init.*CREATE"):
-        open_at(role[1])
-
-
-# ---- what is never said
-
-PASSWORD = "s3cr%C3%A9t%40pw"
-CLEAR = "s3crét@pw"
-WRONG = [
-    "//u:{p}@127.0.0.1:1/db",
-    "//u:{p}@127.0.0.1:1,127.0.0.1:2/db?namespace=x",
-    "//u@127.0.0.1:1/db?password={p}",
-    "//u:{p}@127.0.0.1:1/db?no_such={p}",
-    "//u:{p}@127.0.0.1:1/db?schema={p}",
-    "//u:{p}@127.0.0.1:1/db?namespace={p}",
-    "//u:{p}@127.0.0.1:x/db",
-    "//u:{p}@/db",
-    "//u:{p}@127.0.0.1",
-    "//u:{p}%zz@127.0.0.1/db",
-    "u:{p}@127.0.0.1/db",
-    "//u:{p}@no.such.host.invalid/db?insecure=ok",
-    "//postgres:{p}@127.0.0.1:{port}/no_such_database",
-    "//no_such_role:{p}@127.0.0.1:{port}/postgres",
-]
-
-
-@pytest.mark.parametrize("url", WRONG)
-def test_a_password_is_in_no_message_and_no_log(url, pg_dsn, caplog):
-    caplog.set_level(logging.DEBUG)
-    path = url.format(p=PASSWORD, port=psycopg.conninfo.conninfo_to_dict(pg_dsn)["port"])
-    for call in (
-        lambda: PostgresBackend.exists(FaultyFiles(), path),
-        lambda: open_at(path),
-        lambda: PostgresBackend.shown(path),
-        lambda: PostgresBackend.log_folder(path),
-    ):
-        try:
-            said = str(call())
-        except SessionDBError as error:
-            said = "".join([*traceback.format_exception(error), repr(error), *map(repr, error.args)])
-        for secret in (PASSWORD, CLEAR, "s3cr"):
-            assert secret not in said
-    assert "s3cr" not in caplog.text
-
-
-def test_a_password_that_is_refused_is_not_repeated(own_server, caplog):
-    caplog.set_level(logging.DEBUG)
-    with psycopg.connect(own_server.dsn, autocommit=True) as admin:
-        admin.execute(f"CREATE ROLE careful LOGIN PASSWORD '{CLEAR}'")
-        hba = own_server.root / "data" / "pg_hba.conf"
-        hba.write_text(f"host all careful 127.0.0.1/32 scram-sha-256\n{hba.read_text()}")
-        admin.execute("SELECT pg_reload_conf()")
-        admin.execute("GRANT ALL ON DATABASE postgres TO careful")
-    address = f"127.0.0.1:{own_server.port}/postgres"
-    wrong = "wrong-s3cr" + "et"  # a traceback shows lines of this file
-    while True:  # the server reads its file a moment later
-        try:
-            open_at(f"//careful:{wrong}@{address}")
-        except BackendError as error:
-            found = error
-            break
-    assert not isinstance(found, BackendUnavailableError)
-    assert "password authentication failed" in str(found)
-    assert "next: check the URL" in str(found)
-    assert wrong not in "".join(traceback.format_exception(found)) + caplog.text
-    backend = open_at(f"//careful:{PASSWORD}@{address}")
-    for text in (repr(backend._place), repr(vars(backend)), repr(backend), repr(backend.read()), backend.check()):
-        assert "s3cr" not in str(text)
-    backend.close()
-
-
-def test_a_connection_that_proves_nothing_warns_once(monkeypatch):
-    monkeypatch.setattr(postgres_link, "_warned", set())
-    exposed = "//u@192.0.2.1:5432/db?connect_timeout=1"
-    harmless = ["//u@127.0.0.1:1/db", "//u@localhost:1/db", "//u@/db?host=/nowhere", f"{exposed}&insecure=ok"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for path in harmless:
-            with pytest.raises(BackendUnavailableError):
-                open_at(path)
-    with pytest.warns(UserWarning, match=r"sslmode=verify-full.*insecure=ok"), pytest.raises(BackendUnavailableError):
-        open_at(exposed)
-    with pytest.raises(BackendUnavailableError):
-        open_at(exposed)
-
-
-# ---- statements
-
-
-def test_every_statement_names_the_namespace_and_leaves_no_state_behind(pg_path, monkeypatch):
-    """Behind a transaction pooler the next transaction may run on another connection."""
-    said = []
-    execute = psycopg.Cursor.execute
-
-    def spy(self, query, params=None, **how):
-        said.append(bytes(query).decode())
-        return execute(self, query, params, **how)
-
-    monkeypatch.setattr(psycopg.Cursor, "execute", spy)
-    backend = open_at(f"{pg_path}&prepare=off")
-    images = {f"{n:04}": b'{"f":"%d"}' % n for n in range(1_500)}
-    advance(backend, declare("t", images, f=True)).close()
-    view = advance(backend, {"t": TableChanges("json", False, {"0000": None, "x": b'{"f":"\\u0000"}'}, {"f": False})})
-    assert view.count("t") == len(list(view.scan("t"))) == len(dict(view.find("t", ()).rows)) == 1_500
-    assert view.get("t", "0001") == view.get_many("t", ["0001"])["0001"]
-    assert view.count_found("t", (Condition("f", Equal("7")),)) == 1
-    backend.settle()
-    view.close()
-    advance(backend, deletions("t", dropped=True)).close()
-    backend.settle()
-    assert backend.check() == []
-    assert backend.size() > 0
-    backend.close()
-    assert len(said) > 40
-    for statement in said:
-        text = " ".join(statement.split())
-        words = text.upper()
-        touches = (
-            words.startswith(("SELECT", "INSERT", "UPDATE", "DELETE", "DECLARE", "WITH")) and '"sessiondb_' in text
-        )
-        assert not touches or "'team'" in text or "regclass" in text, text
-        for word in ("LISTEN", "NOTIFY", "ADVISORY", "TEMP", "MERGE", "SEQUENCE", "SERIAL", "TRIGGER", "REFERENCES"):
-            assert word not in words.split(), text
-        for part in text.split(";"):
-            assert not part.strip().upper().startswith("SET ") or part.strip().startswith("SET LOCAL "), text
-        assert "WITH HOLD" not in words
-
-
-def test_statements_are_prepared_only_where_that_is_wanted(pg_path):
-    for parameter, some in (("prepare=on", True), ("prepare=off", False)):
-        backend = open_at(f"{pg_path}&{parameter}")
-        view = backend.read()
-        view.get_many("t", ["a"])
-        prepared = view.source.ask("look", lambda link: link.rows(b"SELECT count(*) FROM pg_prepared_statements"))
-        assert (prepared[0][0] > 0) is some
-        view.close()
-        backend.close()
-
-
 def test_a_commit_is_durable_whatever_the_roles_default_is(pg_path, monkeypatch):
     seen = []
     command = postgres_link.Link.command
@@ -446,42 +258,13 @@ def test_a_commit_is_durable_whatever_the_roles_default_is(pg_path, monkeypatch)
     monkeypatch.setattr(postgres_link.Link, "command", spy)
     options = "options=-csynchronous_commit%3Doff%20-cdefault_transaction_isolation%3Dserializable"
     backend = open_at(f"{pg_path}&{options}")
-    backend.apply(json_images(a=b"1"), Position(1, 0), Position(1, 1), no_pause)
+    backend.apply({}, Position(1, 0), Position(1, 1), lambda: None)
     assert len(seen) == 3
     assert {commit for commit, _ in seen} == {"on"}
     backend.close()
 
 
-# ---- people with SQL
-
-
-def test_a_view_shows_the_fields_as_columns_and_grows_with_them(backend, execute):
-    backend.settle()
-    assert execute("SELECT key, n FROM team_t ORDER BY key").fetchall() == [("a", "1"), ("b", "2")]
-    advance(backend, json_images(c=b'{"n":3,"x y":"z","key":"k","%s":null}')).close()
-    backend.settle()
-    assert execute('SELECT key, n, "x y", key_, "%s" FROM team_t WHERE n = \'3\'').fetchall() == [
-        ("c", "3", "z", "k", None)
-    ]
-    advance(backend, {"t": TableChanges("json", True, {"d": b'{"m":1}'})}).close()
-    backend.settle()
-    cursor = execute("SELECT * FROM team_t")
-    assert cursor.fetchall()[0][0] == "d"
-    advance(backend, deletions("t", dropped=True)).close()
-    backend.settle()
-    assert execute("SELECT to_regclass('team_t')").fetchone() == (None,)
-
-
-def test_what_people_build_upon_a_view_keeps_nobody_from_writing(backend, execute):
-    backend.settle()
-    execute("CREATE VIEW mine AS SELECT n FROM team_t")
-    advance(backend, json_images(c=b'{"n":3,"x":1}')).close()
-    backend.settle()
-    assert execute("SELECT count(x) FROM team_t").fetchone() == (1,)
-    advance(backend, deletions("t", dropped=True)).close()
-    backend.settle()
-    assert execute("SELECT * FROM mine").fetchall() == []
-    assert backend.read().tables() == {}
+# ---- indexes, and what stands beside a record
 
 
 def test_a_reader_keeps_an_unwanted_index_for_a_while_and_nobody_waits(backend, execute):

@@ -19,6 +19,17 @@ class Candidate(NamedTuple):
     title: str
     file: str
 
+    def location(self, folder: str, part: str = "") -> str:
+        """A new store in the folder."""
+        return f"{folder}/{part}{self.file}"
+
+    def shown(self, location: str) -> str:
+        """The location for people."""
+        return location
+
+    def remove(self, location: str) -> None:
+        """Remove what is not in the folder: nothing."""
+
 
 CANDIDATES = [Candidate("JSON file", "demo.json"), Candidate("SQLite", "demo.db"), Candidate("LMDB", "demo.lmdb")]
 """Every one gets its share of the time."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import IO, NamedTuple
 
 from ..exit_codes import NOT_DONE, CommandError
+from .writer import LOCATION_VARIABLE
 
 __all__ = ["Killed", "run_and_kill"]
 
@@ -33,8 +34,11 @@ def run_and_kill(location: str, records: str, steps: Sequence[int], seconds: flo
     Raises:
         CommandError: the writer did not start, or ended by itself.
     """
-    command = [sys.executable, "-m", "sessiondb_tools.demo.writer", location, records, *map(str, steps)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-m", "sessiondb_tools.demo.writer", "-", records, *map(str, steps)]
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        LOCATION_VARIABLE: location,  # not an argument, which everybody could read: it may hold a password
+    }
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as child:
         assert child.stdout is not None
         assert child.stderr is not None

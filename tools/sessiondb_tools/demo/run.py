@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib import resources
 from itertools import islice
 from typing import Any
@@ -33,6 +34,7 @@ from .kill import Killed, run_and_kill
 from .latency import Latency, measure, table_rows
 from .plan import NUMBER_FIELD, Plan
 from .proof import Expected, Verdict
+from .server import OnServer
 from .writer import CHECKPOINT_RECORDS, TABLE
 
 __all__ = ["run_demo"]
@@ -81,7 +83,14 @@ class _Printer:
 
 
 def run_demo(
-    *, input_path: str | None, id_field: str | None, folder: str | None, seconds: float, rounds: int, as_json: bool
+    *,
+    input_path: str | None,
+    id_field: str | None,
+    folder: str | None,
+    seconds: float,
+    rounds: int,
+    as_json: bool,
+    server: OnServer | None = None,
 ) -> int:
     """Run the demo and return the exit code.
 
@@ -92,16 +101,21 @@ def run_demo(
         seconds: the time box.
         rounds: how often to kill, if the time allows.
         as_json: print the result as JSON and nothing else.
+        server: run on this one and on nothing else.
     """
     deadline = time.monotonic() + seconds
     say = _Printer(as_json)
     source, records = _records(input_path, id_field)
     work = _work_folder(folder)
     kept = folder is not None
-    say(f"{count(len(records), 'record')} from {source}, written to new stores in {work}")
+    where = "new stores" if server is None else f"the new namespace {server.namespace} of a server, with a log"
+    say(f"{count(len(records), 'record')} from {source}, written to {where} in {work}")
     say(f"(each write adds its number to the record, as {NUMBER_FIELD!r}, so that an old copy would show)")
     try:
-        candidates, left_out = available(CANDIDATES, work)
+        candidates: Sequence[Candidate | OnServer] = [] if server is None else [server]
+        left_out: list[str] = []
+        if server is None:
+            candidates, left_out = available(CANDIDATES, work)
         for sentence in left_out:
             say(sentence)
         _write_records(f"{work}/input.jsonl", records)
@@ -115,10 +129,14 @@ def run_demo(
             print_json({"proved": proved, "folder": work if kept else None, "results": results, "left_out": left_out})
         _show_latency(results, work, say)
         _conclude(results, work, kept, proved, say)
+        if server is not None and kept:
+            say(f"what is on the server is kept, too: namespace {server.namespace}")
         if proved:
             _try_next(results, records, folder is not None, say)
     finally:
         if not kept:
+            if server is not None:
+                server.remove(server.location(work))
             shutil.rmtree(work, ignore_errors=True)
     return FINE if proved else DAMAGE
 
@@ -157,7 +175,7 @@ class _Demo:
 
     def __init__(
         self,
-        candidate: Candidate,
+        candidate: Candidate | OnServer,
         work: str,
         records: list[tuple[str, Any]],
         rounds: int,
@@ -169,7 +187,7 @@ class _Demo:
         self._candidate = candidate
         self._in_detail = in_detail
         self._work = work
-        self._path = f"{work}/{candidate.file}"
+        self._path = candidate.location(work)
         self._records = records
         self._expected = Expected(Plan(records))
         self._rounds_max = rounds
@@ -198,9 +216,10 @@ class _Demo:
             problems += self._verify()
         latency = [] if problems else self._measure()
         expected = self._expected
+        shown = self._candidate.shown(self._path)
         return Result(
-            self._candidate.title, self._path, self._rounds, expected.writes, expected.records, expected.batches,
-            problems, latency,
+            self._candidate.title, shown, self._rounds, expected.writes, expected.records, expected.batches, problems,
+            latency,
         )  # fmt: skip
 
     # ---- a round
@@ -288,11 +307,12 @@ class _Demo:
 
     def _measure(self) -> list[Latency]:
         folder = f"{self._work}/latency"
+        location = self._candidate.location(folder, "_latency")
         os.mkdir(folder)
         try:
-            seconds = self._seconds * FRACTION_FOR_LATENCY
-            return measure(f"{folder}/{self._candidate.file}", self._records[:1000], seconds)
+            return measure(location, self._records[:1000], self._seconds * FRACTION_FOR_LATENCY)
         finally:
+            self._candidate.remove(location)
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -353,6 +373,8 @@ def _try_next(results: list[Result], records: list[tuple[str, Any]], kept: bool,
                 say(f"  {program} get {shlex.quote(records[0][0])} {at}")
             say(f"  {program} list --limit 3 {at}")
             say(f"  {program} check {at}")
+        if any("***" in result.location for result in results):
+            say("(with user and password for ***)")
     else:
         say(f'  {program} put first \'{{"hello": "world"}}\' --db my.json')
         say(f"  {program} get first --db my.json")

@@ -1,8 +1,8 @@
 """The demo's child process: writes by the plan until it is killed, and acknowledges each write through its stdout.
 
-Run as ``python -m sessiondb_tools.demo.writer LOCATION RECORDS STEP...``: RECORDS is a file of JSON Lines, each a pair
-of key and record; STEP is where each thread goes on. A line ``ready`` comes first, then the number of each write, after
-the call that wrote it has returned.
+Run as ``python -m sessiondb_tools.demo.writer LOCATION RECORDS STEP...``: LOCATION may be ``-``, and is in the
+environment then; RECORDS is a file of JSON Lines, each a pair of key and record; STEP is where each thread goes on. A
+line ``ready`` comes first, then the number of each write, after the call that wrote it has returned.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from .plan import Plan
 if TYPE_CHECKING:
     from sessiondb import Table
 
-__all__ = ["CHECKPOINT_RECORDS", "TABLE", "read_records"]
+__all__ = ["CHECKPOINT_RECORDS", "LOCATION_VARIABLE", "TABLE", "read_records"]
+
+LOCATION_VARIABLE = "SESSIONDB_DEMO_LOCATION"
 
 TABLE = "records"
 CHECKPOINT_RECORDS = 500
@@ -55,6 +57,8 @@ def _work(table: Table[Any], plan: Plan, thread: int, step: int) -> None:
 
 def _main(arguments: Sequence[str]) -> None:
     location, records, *steps = arguments
+    if location == "-":
+        location = os.environ[LOCATION_VARIABLE]
     plan = Plan(read_records(records))
     db = sessiondb.open(location, checkpoint_records=CHECKPOINT_RECORDS)
     table = db.table(TABLE)

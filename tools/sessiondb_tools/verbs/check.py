@@ -2,8 +2,9 @@
 
 Checked are the backend, with its checksums, its structure and its indexes against the records; each record of each
 table; the log, each frame that the backend has not applied and each record in it; and whether log and backend fit
-together. Exit code 0 when all is well (a torn tail is: nobody was told that it is durable), 1 for damage, 3 when it
-could not look.
+together. Of a store on a server also whether another host took it over from this one, with transactions in the log
+here that never reached the server. Exit code 0 when all is well (a torn tail is: nobody was told that it is durable),
+1 for damage or such transactions, 3 when it could not look.
 
   sessiondb check --db sessions.json
 """
@@ -16,6 +17,7 @@ from ..exit_codes import DAMAGE, FINE
 from ..inspection import Look, Part
 from ..locations import Place, add_store_options
 from ..output import count, indexes_of, print_fields, print_json, shown
+from ..standing import standing_json, standing_rows
 from .log_verify import look_at
 
 
@@ -31,16 +33,17 @@ def run(arguments: argparse.Namespace) -> int:
         print_json(_as_json(place, look, notices))
     else:
         print_fields(_rows(place, look, notices))
-    return DAMAGE if look.problems else FINE
+    return FINE if look.is_fine else DAMAGE
 
 
 def _as_json(place: Place, look: Look, notices: list[str]) -> dict[str, object]:
     found = look.survey
     return {
         "location": str(place.location),
-        "fine": not look.problems,
+        "fine": look.is_fine,
         "problems": [{"part": problem.part, "problem": problem.text} for problem in look.problems],
         "notices": notices,
+        **standing_json(look.standing),
         "backend": None if look.identity is None else
         {"scheme": place.backend.scheme, "format": look.identity.format_version, "uuid": look.identity.uuid.hex(),
          "position": str(look.position), "bytes": look.backend_bytes},
@@ -59,11 +62,13 @@ def _rows(place: Place, look: Look, notices: list[str]) -> list[tuple[str, str]]
     rows = [("location", str(place.location))]
     rows += [*_backend_rows(place, look), *_damage(look, "backend")]
     rows += [*_table_rows(look), *_damage(look, "records")]
-    rows += [*_log_rows(look), *_damage(look, "log")]
+    rows += [*_log_rows(look), *_damage(look, "log"), *standing_rows(look.standing)]
     rows += [("notice", notice) for notice in notices]
     verdict = "fine"
     if look.problems:
         verdict = f"damaged ({count(len(look.problems), 'finding')}): do not write; copy the store aside"
+    elif not look.is_fine:
+        verdict = "the store is fine, but transactions of this host never reached it"
     return [*rows, ("verdict", verdict)]
 
 
@@ -95,11 +100,11 @@ def _log_rows(look: Look) -> list[tuple[str, str]]:
     if look.survey is None:
         return [("log", f"{size}: not judged" if look.segments else "none")]
     contents, changes = look.survey.contents, look.survey.memtable.records
+    behind = f"{count(contents.transactions, 'transaction')} behind {look.log_follows}"
     return [
         ("log", f"{size}; {len(contents.needed):,} needed, all read"),
-        ("", f"{count(contents.transactions, 'transaction')} behind the backend, up to LSN {contents.last_lsn}, with "
-         f"{count(changes, 'change')}"),
-    ]  # fmt: skip
+        ("", f"{behind}, up to LSN {contents.last_lsn}, with {count(changes, 'change')}"),
+    ]
 
 
 def _damage(look: Look, part: Part) -> list[tuple[str, str]]:

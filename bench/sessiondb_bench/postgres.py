@@ -1,0 +1,229 @@
+"""PostgreSQL against its floors, in one run: ``python -m sessiondb_bench.postgres --dsn URL [--rounds N]``.
+
+The URL is that of a database in which the role may make schemas; the schema ``sessiondb_bench`` is made and removed.
+Engine and floor take turns, so that a busy machine disturbs both; the median of the rounds' ratios counts.
+
+* durable put: `Table.put` of a store on the server against one in a SQLite file: the log is the same;
+* checkpoint: 10,000 changed records moved by `Database.checkpoint`, against bare ``INSERT .. SELECT .. FROM unnest``
+  of 1,000 records each in one transaction, into a table of its own of the same shape;
+* get: `Table.get` of a record that only the server has, without cache, against a bare prepared ``SELECT`` plus decode;
+* multi-get: `Table.get_many` of 100 such records against a bare prepared ``= ANY`` plus decode.
+
+The floors use psycopg as it comes, at its best: binary arrays and results, prepared statements, one connection. Nothing
+here judges: it prints what it measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+import sessiondb
+
+from .ratios import RECORD, Timer, measure, timed
+
+__all__ = ["main"]
+
+SCHEMA = "sessiondb_bench"
+RECORDS = 20_000
+MOVED = 10_000
+MANY = 100
+CHUNK = 1_000
+
+Statement = Callable[[str, Any], Any]
+
+
+def _records(count: int, mark: int = 0) -> dict[str, Any]:
+    return {f"task-{number:07}": {**RECORD, "number": mark} for number in range(count)}
+
+
+@contextmanager
+def _store(dsn: str, folder: str, namespace: str, **options: Any) -> Iterator[sessiondb.Database]:
+    separator = "&" if "?" in dsn else "?"
+    url = f"{dsn}{separator}schema={SCHEMA}&namespace={namespace}&log_dir={folder}"
+    with sessiondb.open(url, checkpoint_records=10**9, checkpoint_bytes=10**12, checkpoint_age_s=1e9, **options) as db:
+        yield db
+
+
+class Bare:
+    """A table of the same shape, asked by psycopg alone."""
+
+    def __init__(self, dsn: str):
+        import psycopg
+
+        self.connection = psycopg.connect(dsn, autocommit=True)
+        self.cursor = self.connection.cursor(binary=True)
+        self.cursor.execute(f'DROP SCHEMA IF EXISTS "{SCHEMA}" CASCADE'.encode())
+        self.cursor.execute(f'CREATE SCHEMA "{SCHEMA}"'.encode())
+        self.cursor.execute(
+            f'CREATE TABLE "{SCHEMA}".bare (ns text COLLATE "C", tbl text COLLATE "C", key text COLLATE "C", '
+            "record json, blob bytea, expires_at timestamptz, version bigint NOT NULL, "
+            "PRIMARY KEY (ns, tbl, key))".encode()
+        )
+        self._get = f"SELECT record::text FROM \"{SCHEMA}\".bare WHERE ns = 'n' AND tbl = %s AND key = %s".encode()
+        self._get_many = (
+            f"SELECT key, record::text FROM \"{SCHEMA}\".bare WHERE ns = 'n' AND tbl = %s AND key = ANY(%b)".encode()
+        )
+        self._put = (
+            f'INSERT INTO "{SCHEMA}".bare (ns, tbl, key, record, version) '
+            "SELECT 'n', %s, k, v::json, %s FROM unnest(%b::text[], %b::text[]) AS new(k, v) "
+            "ON CONFLICT (ns, tbl, key) DO UPDATE SET record = EXCLUDED.record, version = EXCLUDED.version".encode()
+        )
+
+    def put_all(self, images: dict[str, bytes]) -> None:
+        """Sorted, in chunks, in one transaction: as dense as it gets."""
+        keys = sorted(images)
+        self.cursor.execute("BEGIN")
+        for start in range(0, len(keys), CHUNK):
+            piece = keys[start : start + CHUNK]
+            texts = [images[key].decode() for key in piece]
+            self.cursor.execute(self._put, ("t", 1, piece, texts), prepare=True)
+        self.cursor.execute("COMMIT")
+
+    def begin(self) -> None:
+        """One transaction for all that follows, as a view has it."""
+        self.cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+    def get(self, key: str) -> Any:
+        """One record."""
+        row = self.cursor.execute(self._get, ("t", key), prepare=True).fetchone()
+        return msgspec.json.decode(row[0]) if row else None
+
+    def get_many(self, keys: list[str]) -> dict[str, Any]:
+        """Some records."""
+        rows = self.cursor.execute(self._get_many, ("t", keys), prepare=True).fetchall()
+        return {key: msgspec.json.decode(text) for key, text in rows}
+
+    def close(self) -> None:
+        """Remove the schema."""
+        self.cursor.execute("ROLLBACK")
+        self.cursor.execute(f'DROP SCHEMA IF EXISTS "{SCHEMA}" CASCADE'.encode())
+        self.connection.close()
+
+
+def puts(dsn: str, folder: str, rounds: int) -> dict[str, Any]:
+    """Durable puts, beside those of SQLite."""
+    options: dict[str, Any] = {"checkpoint_records": 10**9, "checkpoint_bytes": 10**12, "checkpoint_age_s": 1e9}
+    with (
+        sessiondb.open(f"{folder}/x.db", **options) as file,
+        _store(dsn, folder, "puts") as server,
+    ):
+        tables = {"sqlite": file.table("t"), "postgres": server.table("t")}
+        timers = {
+            name: timed(lambda n, table=table: table.put(f"k{n % 20_000:07}", RECORD))  # type: ignore[misc]
+            for name, table in tables.items()
+        }
+        figures = measure(rounds, 300, timers)
+    return {
+        "durable put: SQLite's": _ratio(figures["postgres"], figures["sqlite"]),
+        "durable put, us": statistics.median(figures["postgres"]),
+    }
+
+
+def checkpoints(dsn: str, folder: str, rounds: int, bare: Bare) -> dict[str, Any]:
+    """10,000 records that are there already are replaced, each round."""
+    mine: list[float] = []
+    floor: list[float] = []
+    with _store(dsn, folder, "checkpoints") as db:
+        for mark in range(rounds + 1):
+            records = _records(MOVED, mark)
+            images = {key: msgspec.json.encode(record) for key, record in records.items()}
+            db.table("t").put_many(records, sync="never")
+            db.sync()
+            turns: list[tuple[list[float], Callable[[], None]]] = [
+                (floor, lambda images=images: bare.put_all(images)),  # type: ignore[misc]
+                (mine, db.checkpoint),
+            ]
+            for seconds, work in turns[:: 1 if mark % 2 else -1]:
+                began = time.perf_counter()
+                work()
+                seconds.append(time.perf_counter() - began)
+            bare.cursor.execute(f'VACUUM "{SCHEMA}".bare, "{SCHEMA}".sessiondb_records'.encode())
+    mine, floor = mine[1:], floor[1:]  # the first one inserts, and finds nothing prepared
+    return {
+        "checkpoint of 10,000, rate: bare unnest's": _ratio(floor, mine),
+        "checkpoint of 10,000, records/s": MOVED / statistics.median(mine),
+        "bare unnest, records/s": MOVED / statistics.median(floor),
+    }
+
+
+def reads(dsn: str, folder: str, rounds: int, bare: Bare) -> dict[str, Any]:
+    """Records that only the server has."""
+    records = _records(RECORDS)
+    keys = random.Random(1).sample(list(records), 2_000)
+    groups = [random.Random(number).sample(list(records), MANY) for number in range(50)]
+    with _store(dsn, folder, "reads", cache_bytes=0) as db:
+        table = db.table("t")
+        table.put_many(records)
+        db.checkpoint()
+        bare.cursor.execute(f'TRUNCATE "{SCHEMA}".bare'.encode())
+        bare.put_all({key: msgspec.json.encode(record) for key, record in records.items()})
+        bare.cursor.execute(f'VACUUM ANALYZE "{SCHEMA}".bare, "{SCHEMA}".sessiondb_records'.encode())
+        bare.begin()
+        assert table[keys[0]] == bare.get(keys[0])
+        assert table.get_many(groups[0]) == bare.get_many(groups[0])
+        single = measure(rounds, len(keys), {"bare": _over(keys, bare.get), "get": _over(keys, table.__getitem__)})
+        many = measure(
+            rounds, len(groups), {"bare": _over(groups, bare.get_many), "many": _over(groups, table.get_many)}
+        )
+    return {
+        "get: bare prepared SELECT": _ratio(single["get"], single["bare"]),
+        "get, us": statistics.median(single["get"]),
+        "bare prepared SELECT, us": statistics.median(single["bare"]),
+        "multi-get of 100: bare = ANY": _ratio(many["many"], many["bare"]),
+        "multi-get of 100, us": statistics.median(many["many"]),
+        "bare = ANY, us": statistics.median(many["bare"]),
+    }
+
+
+def _over(arguments: list[Any], read: Callable[[Any], object]) -> Timer:
+    def run(count: int) -> float:
+        chosen = arguments[:count]
+        began = time.perf_counter()
+        for argument in chosen:
+            read(argument)
+        return time.perf_counter() - began
+
+    return run
+
+
+def _ratio(above: list[float], below: list[float]) -> float:
+    return statistics.median(one / other for one, other in zip(above, below, strict=True))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m sessiondb_bench.postgres", description=__doc__)
+    parser.add_argument("--dsn", required=True, metavar="URL", help="postgresql://... where schemas may be made")
+    parser.add_argument("--dir", help="where the logs go (default: a new folder for temporary files)")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(arguments)
+    bare = Bare(options.dsn)
+    try:
+        with tempfile.TemporaryDirectory(dir=options.dir) as folder:
+            results = puts(options.dsn, folder, options.rounds)
+            results |= checkpoints(options.dsn, folder, options.rounds, bare)
+            results |= reads(options.dsn, folder, options.rounds, bare)
+    finally:
+        bare.close()
+    if options.json:
+        print(json.dumps(results, indent=2))
+    else:
+        for name, value in results.items():
+            print(f"{value:14,.2f}  {name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,3 @@
+"""Fixtures for tests of more than one folder."""
+
+pytest_plugins = ["postgres.fixtures"]
