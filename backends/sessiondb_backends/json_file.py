@@ -14,11 +14,13 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from typing import Literal
 
-from sessiondb.backend import Backend, Changes, Identity, Pace, Position
-from sessiondb.errors import BackendError, CorruptionError, FencedError, WrongBackendError
+from sessiondb.backend import Backend, Changes, Identity, Pace, Position, TableKind
+from sessiondb.errors import BackendError, CorruptionError, FencedError, UsageError, WrongBackendError
 from sessiondb.files import File, Files
 from sessiondb.location import content_kind
+from sessiondb.replacement import Replacement
 
 from .json_format import (
     FORMAT_VERSION,
@@ -29,12 +31,11 @@ from .json_format import (
     encode_body,
     encode_header,
 )
+from .json_replacing import READ_BYTES, keep_owner, remove, sync_named
 from .resident import SLICE_RECORDS, ResidentTable, ResidentView, fold
 from .system_errors import attempt
 
 __all__ = ["JsonFileBackend"]
-
-READ_BYTES = 4 << 20
 
 
 class JsonFileBackend(Backend):
@@ -42,6 +43,7 @@ class JsonFileBackend(Backend):
 
     scheme = "json"
     whole_file = True
+    layouts = ("native", "array", "state", "sessions", "backup", "keyed")
 
     def __init__(self, files: Files, path: str, header: Header, state: dict[str, ResidentTable], size: int):
         self._files = files
@@ -54,36 +56,62 @@ class JsonFileBackend(Backend):
 
     @classmethod
     def exists(cls, files: Files, path: str) -> bool:
-        """Whether a JSON file in the native layout is at the path, judged by its first bytes."""
+        """Whether a JSON file in the native layout, or a session file, is at the path."""
+        return cls._kind(files, path) != "nothing"
+
+    @staticmethod
+    def _kind(files: Files, path: str) -> Literal["nothing", "native", "sessions"]:
+        """What is at the path, judged by its first bytes, and of a session file by all of them."""
         kind = attempt(f"read {path}", lambda: content_kind(files, path))
-        if kind in ("nothing", "a sessiondb JSON file"):
-            return kind != "nothing"
-        if kind == "a JSON file of another program":
-            step = "import it into a new store with `sessiondb import`, or choose another location"
-        elif kind == "an empty file":
-            step = "if nothing was in it, remove it and open again; else restore it"
-        else:
-            step = "choose the right location or backend"
-        raise WrongBackendError(
-            f"expected a sessiondb JSON file, found {kind} at {path}; it is untouched; next: {step}"
-        )
+        if kind == "a sessiondb JSON file":
+            return "native"
+        mark = f"{path}.wal/MARK"
+        if kind == "nothing":
+            if attempt(f"read {mark}", lambda: files.stat(mark)) is not None:
+                raise CorruptionError(
+                    "the session file is missing, but its log is here", path=path,
+                    advice=f"put it back (the one before its last replacement may be in {path}.prev); to start anew, "
+                    f"move {path}.wal away",
+                )  # fmt: skip
+            return "nothing"
+        reason = ""
+        if kind in ("a JSON file of another program", "an empty file", "an unknown file"):
+            from .json_session import why_no_session_file
+
+            reason = why_no_session_file(files, path)
+            if not reason:
+                return "sessions"
+        raise _wrong(kind, path, reason)
 
     @classmethod
-    def open(cls, files: Files, path: str, *, create: bool, read_only: bool = False) -> JsonFileBackend:
-        """Open the file, or make an empty one.
+    def open(
+        cls, files: Files, path: str, *, create: bool, read_only: bool = False, layout: str | None = None
+    ) -> Backend:
+        """Open the file, in whatever layout it is, or make an empty one.
 
         Raises:
             WrongBackendError: something else is there; it is left untouched.
             CorruptionError: the file is damaged.
             UnsupportedFormatError: a later version wrote it.
+            UsageError: it has another layout than the one asked for.
             BackendError: the operating system refused.
         """
-        if not cls.exists(files, path):
-            if not create:
-                raise BackendError(f"the JSON file {path} is missing")
+        kind = cls._kind(files, path)
+        if kind == "nothing" and not create:
+            raise BackendError(f"the JSON file {path} is missing")
+        if kind == "sessions" or (kind == "nothing" and layout not in (None, "native")):
+            from .json_session import SessionFileBackend
+
+            return SessionFileBackend.open(files, path, create=create, read_only=read_only, layout=layout)
+        if layout not in (None, "native"):
+            raise UsageError(
+                f"layout={layout!r} was asked for, but {path} has the native layout, which it keeps; "
+                "next: leave layout out"
+            )
+        if kind == "nothing":
             return attempt(f"create {path}", lambda: cls._create(files, path))
         if not read_only:
-            attempt(f"sync {path}", lambda: _sync(files, path))
+            attempt(f"sync {path}", lambda: sync_named(files, path))
         header, body = attempt(f"read {path}", lambda: _read_file(files, path))
         try:
             state = decode_body(body)
@@ -102,6 +130,47 @@ class JsonFileBackend(Backend):
     def log_folder(cls, path: str) -> str:
         """``<path>.wal``."""
         return f"{path}.wal"
+
+    # ---- moving a whole store here
+
+    @classmethod
+    def must_have_layout(cls, layout: str | None) -> None:
+        """Native, or one in which a session file can be made."""
+        from .json_replacement import must_be_new_layout
+
+        must_be_new_layout(layout)
+
+    @classmethod
+    def misfit(cls, table: str, kind: TableKind, key: str, image: bytes, layout: str | None = None) -> str:
+        """A native file takes every record, a session file only sessions."""
+        if layout is None:
+            return ""
+        from .json_replacement import misfit
+
+        return misfit(table, kind, key, image)
+
+    @classmethod
+    def replacement(
+        cls, files: Files, path: str, before: tuple[Identity, Position] | None, *, layout: str | None = None
+    ) -> Replacement:
+        """Made beside the file, and renamed."""
+        from .json_replacement import begin
+
+        return begin(files, cls, path, layout)
+
+    @classmethod
+    def copy_aside(cls, files: Files, path: str, mark: str) -> tuple[str, str]:
+        """A file beside the file, byte for byte the same."""
+        from .json_replacement import copy
+
+        return attempt(f"copy {path}", lambda: copy(files, path, mark))
+
+    @classmethod
+    def remove_leftovers(cls, files: Files, path: str) -> list[str]:
+        """The files of an unfinished replacement or copy."""
+        from .json_replacement import remove_leftovers
+
+        return attempt(f"look at the folder of {path}", lambda: remove_leftovers(files, path))
 
     def identity(self) -> Identity:
         """From the file's first line."""
@@ -138,11 +207,10 @@ class JsonFileBackend(Backend):
     def _write(self, state: dict[str, ResidentTable], position: Position, pace: Pace) -> None:
         files, path = self._files, self._path
         temporary = f"{path}.tmp"
-        if files.stat(temporary) is not None:
-            files.unlink(temporary)
+        remove(files, temporary)
         file = files.open(temporary, create=True, exclusive=True)
         try:
-            self._keep_owner(file)
+            keep_owner(files, path, file)
             size = self._write_whole(file, state, position, pace)
             file.fsync()  # a rename may reach the disk before the data it names
         except OSError:
@@ -153,19 +221,6 @@ class JsonFileBackend(Backend):
         files.replace(temporary, path)
         files.sync_folder(os.path.dirname(path))  # until then the old file can come back, and the log may be gone
         self._size = size
-
-    def _keep_owner(self, file: File) -> None:
-        """The new file gets the old one's mode and, where that is allowed, its owner."""
-        old = self._files.stat(self._path)
-        if old is None:
-            return
-        file.set_mode(old.mode)
-        if (old.uid, old.gid) != (os.geteuid(), os.getegid()):
-            try:
-                file.set_owner(old.uid, old.gid)
-            except PermissionError:
-                return  # not ours to give away: the writer owns what it writes
-            file.set_mode(old.mode)  # a change of owner clears some bits
 
     def _write_whole(self, file: File, state: dict[str, ResidentTable], position: Position, pace: Pace) -> int:
         digest = hashlib.sha256()
@@ -207,18 +262,20 @@ class JsonFileBackend(Backend):
         """Nothing is held between operations."""
 
 
+def _wrong(kind: str, path: str, reason: str) -> WrongBackendError:
+    step = "choose the right location or backend"
+    if kind == "a JSON file of another program":
+        step = "import it into a new store with `sessiondb import`, or choose another location"
+    elif kind == "an empty file":
+        step = "if nothing was in it, remove it and open again; else restore it"
+    why = f" ({reason})" if reason else ""
+    return WrongBackendError(
+        f"expected a sessiondb JSON file, found {kind} at {path}{why}; it is untouched; next: {step}"
+    )
+
+
 def _plain(state: dict[str, ResidentTable]) -> dict[str, object]:
     return {name: (table.kind, table.records, set(table.indexes)) for name, table in state.items()}
-
-
-def _sync(files: Files, path: str) -> None:
-    """Make the file and its name durable: its writer may have been killed between the rename and the folder's sync."""
-    file = files.open(path, read_only=True)
-    try:
-        file.fsync()
-    finally:
-        file.close()
-    files.sync_folder(os.path.dirname(path))
 
 
 def _read_file(files: Files, path: str) -> tuple[Header, bytes]:
