@@ -52,7 +52,7 @@ def test_one_object_of_records_is_stored_by_its_names(run, tmp_path):
     done = run("import", source, "--db", str(tmp_path / "s.json"), "--json")
     assert done.json == {
         "written": 4, "replaced": 0, "batches": 1, "table": "records", "location": f"{tmp_path}/s.json",
-        "position": "1:1",
+        "position": "1:1", "unreadable": 0, "expired": 0, "expiring": 0, "remarks": [],
     }  # fmt: skip
     assert stored(tmp_path / "s.json") == records
 
