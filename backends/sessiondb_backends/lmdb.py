@@ -12,8 +12,9 @@ import weakref
 from sessiondb.backend import Backend, Changes, Identity, Pace, Position
 from sessiondb.errors import BackendError, CorruptionError, FencedError, ReadOnlyError, UnsupportedFormatError
 from sessiondb.files import Files
+from sessiondb.replacement import Replacement
 
-from . import lmdb_check, lmdb_place
+from . import lmdb_check, lmdb_place, lmdb_replacement
 from .lmdb_apply import Writer
 from .lmdb_env import Environment, driver, failing
 from .lmdb_format import DIRECTORY, FORMAT_VERSION, STATE_KEY, State, encode_state
@@ -74,6 +75,9 @@ class LmdbBackend(Backend):
         elif not read_only:
             attempt(f"sync {path}", lambda: sync(files, path))
         databases = attempt(f"read {path}", lambda: look(files, path)).main_entries
+        if not read_only:
+            lock = f"{path}/{lmdb_place.LOCK}"
+            attempt(f"make {lock}", lambda: lmdb_place.make_lock_file(files, lock))
         environment = Environment.attach(_data_file(files, path), path, databases, read_only)
         try:
             return cls(files, path, environment, _open_directory(environment), read_only=read_only)
@@ -125,6 +129,23 @@ class LmdbBackend(Backend):
     def check(self) -> list[str]:
         """Walk LMDB's pages, then every record and every index entry."""
         return lmdb_check.check(self._files, self._path, self._environment, self.read)
+
+    @classmethod
+    def replacement(
+        cls, files: Files, path: str, before: tuple[Identity, Position] | None, *, layout: str | None = None
+    ) -> Replacement:
+        """Made in a folder inside the folder; its data file takes the place of the other."""
+        return lmdb_replacement.begin(files, cls, path, layout)
+
+    @classmethod
+    def copy_aside(cls, files: Files, path: str, mark: str) -> tuple[str, str]:
+        """A folder beside the folder, with a copy of the data file."""
+        return attempt(f"copy {path}", lambda: lmdb_replacement.copy(files, path, mark))
+
+    @classmethod
+    def remove_leftovers(cls, files: Files, path: str) -> list[str]:
+        """The folder of an unfinished replacement, and that of an unfinished copy."""
+        return attempt(f"look at {path}", lambda: lmdb_replacement.remove_leftovers(files, path))
 
     def size(self) -> int:
         """The data file's size in bytes."""

@@ -20,13 +20,17 @@ from . import lmdb_env
 from .lmdb_format import DIRECTORY, FORMAT_VERSION, STATE_KEY, State, encode_state
 from .lmdb_pages import DamagedPages, Meta, NotLmdb, OtherVersion, has_database, missing_pages_are_free, read_meta
 
-__all__ = ["DATA", "LOG", "create", "is_store", "look", "sync"]
+__all__ = ["CREATING", "DATA", "LOCK", "LOG", "MIGRATING", "create", "is_store", "look", "make_lock_file", "sync"]
 
 DATA, LOCK, LOG = "data.mdb", "lock.mdb", "wal"
 CREATING = ("creating.mdb", "creating.mdb-lock")
 """What an unfinished creation leaves; never read, and removed by the next one."""
+MIGRATING = "migrating"
+"""A folder in which a replacement is made; never read, and removed by the next one."""
 LOOKS_MAX = 100
 CREATION_MAP_BYTES = 1 << 20
+LOCK_BYTES = 8192
+"""Room for more than a hundred readers in LMDB's lock file."""
 
 
 def is_store(files: Files, path: str) -> bool:
@@ -40,7 +44,7 @@ def is_store(files: Files, path: str) -> bool:
     if kind == "nothing":
         return False
     if kind == "a folder":
-        others = set(files.names(path)) - {LOCK, LOG, *CREATING}
+        others = set(files.names(path)) - {LOCK, LOG, MIGRATING, *CREATING}
         if others:
             raise _wrong(path, f"a folder with other files ({', '.join(sorted(others)[:3])})")
         return False
@@ -124,6 +128,24 @@ def sync(files: Files, path: str) -> None:
     files.sync_folder(os.path.dirname(path))
 
 
+def make_lock_file(files: Files, path: str) -> None:
+    """Make the beginning of LMDB's lock file, if it is not there: enough for as many readers as there mostly are.
+
+    LMDB makes it as a hole and maps it: where the disk has no room for what it writes there, the system ends the
+    process (SIGBUS). Written by us, it is an error like any other.
+    """
+    if files.stat(path) is not None:
+        return
+    file = files.open(path, create=True, exclusive=True)
+    try:
+        file.pwrite(bytes(LOCK_BYTES), 0)
+    except BaseException:
+        file.close()
+        files.unlink(path)
+        raise
+    file.close()
+
+
 def create(files: Files, path: str) -> None:
     """Make an empty store, durably; the steps are in the module's docstring."""
     if files.stat(path) is None:
@@ -134,6 +156,7 @@ def create(files: Files, path: str) -> None:
     temporary = f"{path}/{CREATING[0]}"
     lmdb = lmdb_env.driver()
     state = State(Identity(os.urandom(16), FORMAT_VERSION), Position(1, 0))
+    make_lock_file(files, f"{path}/{CREATING[1]}")
     options = {"map_size": CREATION_MAP_BYTES, "subdir": False, "mode": 0o600, "max_dbs": 1, "lib_version": 0}
     with lmdb_env.failing(lmdb.Error, "create the database", path), lmdb.Environment(temporary, **options) as env:
         directory = env.open_db(DIRECTORY)

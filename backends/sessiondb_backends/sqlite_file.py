@@ -15,7 +15,7 @@ from sessiondb.errors import BackendError, CorruptionError, UnsupportedFormatErr
 from sessiondb.files import File, Files
 from sessiondb.location import content_kind
 
-from .sqlite_connection import LIVE, STILL, STILL_WITH_LOG, Place, is_open, peeking, translated
+from .sqlite_connection import LIVE, STILL, STILL_WITH_LOG, Place, checkpoint, is_open, peeking, translated
 from .sqlite_schema import (
     APPLICATION_ID,
     CATALOG_DDL,
@@ -185,3 +185,6 @@ def _fill(path: str) -> None:
             connection.execute(statement)
         connection.execute("INSERT INTO sessiondb_meta VALUES (1, ?, ?, ?, ?, ?)", encode_meta(meta))
         connection.execute("COMMIT")
+        # Closing does the same, but says nothing when the disk is full: then half of the store would stay in SQLite's
+        # log, which is not renamed with the file.
+        checkpoint(connection, "TRUNCATE")

@@ -103,9 +103,8 @@ def test_a_leftover_temporary_file_alone_is_no_store(path, files):
         (b'\n [{"id": 1}]', "a JSON file of another program"),
         (b"#!/bin/sh\necho hello\n", "an unknown file"),
         (b"\x89PNG\r\n\x1a\n", "an unknown file"),
-        (b"", "an empty file"),
     ],
-    ids=["sqlite", "object", "array", "script", "binary", "empty"],
+    ids=["sqlite", "object", "array", "script", "binary"],
 )
 @pytest.mark.parametrize("read_only", [False, True], ids=["write", "read"])
 def test_a_foreign_file_is_named_and_left_untouched(path, files, content, found, read_only):

@@ -20,8 +20,8 @@ class FaultyFiles(Files):
     """The real file system, except for what a test asks for.
 
     Operations are named ``create``, ``open``, ``map``, ``pread``, ``pwrite``, ``fdatasync``, ``fsync``,
-    ``set_mode``, ``set_owner``, ``replace``, ``link``, ``unlink``, ``mkdir``, ``names``, ``sync_folder`` and
-    ``msync``.
+    ``set_mode``, ``set_owner``, ``replace``, ``link``, ``unlink``, ``mkdir``, ``rmdir``, ``names``, ``sync_folder``
+    and ``msync``.
 
     Args:
         really_sync: False makes syncs return at once, for suites that test no crash.
@@ -149,6 +149,12 @@ class FaultyFiles(Files):
         self.begin("unlink", path)
         super().unlink(path)
         self.end("unlink", path)
+
+    def rmdir(self, path: str) -> None:
+        """As `Files.rmdir`."""
+        self.begin("rmdir", path)
+        super().rmdir(path)
+        self.end("rmdir", path)
 
     def sync_folder(self, path: str) -> None:
         """As `Files.sync_folder`."""

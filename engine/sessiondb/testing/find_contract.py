@@ -119,6 +119,14 @@ class FindContract(TableSetup):
         assert keys(table.find(order_by="nothing")) == list("abcdef")
         assert keys(table.find({"x": 1}, order_by="-y")) == ["a", "f", "b", "d"]
 
+    @pytest.mark.parametrize("many", [2**53, 2**63 - 1, 2**63, 2**70])
+    def test_a_limit_or_offset_may_be_of_any_size(self, asked: TableUnderTest, many: int) -> None:
+        everything = keys(asked.read.find())
+        assert keys(asked.read.find(limit=many)) == everything
+        assert keys(asked.read.find(order_by="n", limit=many, offset=1)) == keys(asked.read.find(order_by="n"))[1:]
+        assert keys(asked.read.find(offset=many)) == []
+        assert keys(asked.read.find(offset=many, limit=many)) == []
+
     def test_limit_and_offset_cut_what_is_ordered(self, asked: TableUnderTest) -> None:
         table = asked.read
         for where, order_by in (
