@@ -41,6 +41,7 @@ _T = TypeVar("_T")
 SCHEMES = {
     "simlmdb": "crash.atomic:AtomicLmdb",
     "simmemory": "crash.atomic:AtomicMemory",
+    "simpostgres": "crash.atomic_server:AtomicServer",
     "simsqlite": "crash.atomic:AtomicSqlite",
 }
 """For `sessiondb.opening.BUILT_IN`, while a test runs."""
@@ -78,13 +79,23 @@ class AtomicBackend(Backend):
     def change(cls, stored: Stored, how: Callable[[Backend], None]) -> Stored:
         """What the store is after a change; when that fails, nothing has happened."""
 
+    failure: ClassVar[type[BackendError]] = BackendError
+
+    @classmethod
+    def attempt(cls, call: Callable[[], _T]) -> _T:
+        """Have the disk do something."""
+        try:
+            return call()
+        except OSError as error:
+            raise cls.failure(f"the step failed: {error}; next: try again") from error
+
     # ---- the protocol
 
     @classmethod
     def exists(cls, files: Files, path: str) -> bool:
         """Whether a step has left something there."""
         assert isinstance(files, SimulatedDisk)
-        return _attempt(lambda: files.look(cls.content_path(path))) is not None
+        return cls.attempt(lambda: files.look(cls.content_path(path))) is not None
 
     @classmethod
     def open(cls, files: Files, path: str, *, create: bool, read_only: bool = False) -> AtomicBackend:
@@ -93,12 +104,12 @@ class AtomicBackend(Backend):
         if not cls.exists(files, path):
             if not create:
                 raise BackendError(f"nothing is at {path}")
-            _attempt(lambda: files.step(cls.content_path(path), cls.begin))
+            cls.attempt(lambda: files.step(cls.content_path(path), cls.begin))
         return cls(files, path)
 
     @property
     def _real(self) -> Backend:
-        stored = _attempt(lambda: self._disk.look(self.content_path(self._path)))
+        stored = self.attempt(lambda: self._disk.look(self.content_path(self._path)))
         if stored is None:
             raise BackendError(f"nothing is at {self._path} any more")
         return self.real(stored)
@@ -122,15 +133,15 @@ class AtomicBackend(Backend):
     def settle(self) -> None:
         """Another step, if that changes any file."""
         path = self.content_path(self._path)
-        before = _attempt(lambda: self._disk.look(path))
+        before = self.attempt(lambda: self._disk.look(path))
         assert before is not None
         after = self.change(before, lambda real: real.settle())
         if after.digest != before.digest:
-            _attempt(lambda: self._disk.step(path, lambda: after))
+            self.attempt(lambda: self._disk.step(path, lambda: after))
 
     def _step(self, how: Callable[[Backend], None]) -> None:
         path = self.content_path(self._path)
-        _attempt(lambda: self._disk.step(path, lambda: self.change(self._disk.stores[path], how)))
+        self.attempt(lambda: self._disk.step(path, lambda: self.change(self._disk.stores[path], how)))
 
     def check(self) -> list[str]:
         """What the real backend finds."""
@@ -142,13 +153,6 @@ class AtomicBackend(Backend):
 
     def close(self) -> None:
         """Nothing is held."""
-
-
-def _attempt(call: Callable[[], _T]) -> _T:
-    try:
-        return call()
-    except OSError as error:
-        raise BackendError(f"the step failed: {error}; next: try again") from error
 
 
 class AtomicMemory(AtomicBackend):

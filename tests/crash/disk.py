@@ -26,7 +26,7 @@ from itertools import count
 
 from sessiondb.files import Bytes, File, Files, FileStat, Mapping
 
-from .ops import FOLDER, HALF, WHOLE, Op, Stored
+from .ops import FOLDER, HALF, LATE, WHOLE, Op, Stored
 
 __all__ = ["SimulatedDisk"]
 
@@ -198,6 +198,8 @@ class SimulatedDisk(Files):
         self.contents_before = dict(contents)
         self.stores_before = dict(stores or {})
         self.stores = dict(self.stores_before)
+        self.in_flight: list[tuple[SimulatedDisk, str, Stored]] = []
+        """Steps that a server has still to do; their senders were told that they failed."""
         self.entries = dict(self.names_before)
         self.inodes = {number: Inode(number, data) for number, data in contents.items()}
         self.log: list[Op] | None = [] if keep_log else None
@@ -269,10 +271,20 @@ class SimulatedDisk(Files):
         """Let a backend store what `make` returns: atomic, and durable at once; the path's folder must be there."""
         wish = self._act("step", path)
         self._folder_of(path)
-        stored = self.stores[path] = make()
-        self.record(Op("step", path, data=stored))
-        if wish == WHOLE:
+        self.land()
+        stored = make()
+        self.in_flight.append((self, path, stored))
+        if wish != LATE:
+            self.land()
+        if wish in (LATE, WHOLE):
             raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+    def land(self) -> None:
+        """What a server was told arrives there, whatever became of those who sent it; whoever locks it waits for that."""
+        while self.in_flight:
+            disk, path, stored = self.in_flight.pop(0)
+            self.stores[path] = stored
+            disk.record(Op("step", path, data=stored))
 
     # ---- the contract of Files
 
@@ -373,7 +385,7 @@ class SimulatedDisk(Files):
 
     def sync_folder(self, path: str) -> None:
         self._act("sync_folder", path)
-        if self.entries.get(path) != FOLDER:
+        if path != "/" and self.entries.get(path) != FOLDER:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         self.record(Op("sync_folder", path, FOLDER))
 

@@ -160,6 +160,11 @@ class DyingFiles(Files):
         super().unlink(path)
         self.step("after")
 
+    def rmdir(self, path: str) -> None:
+        self.step("before")
+        super().rmdir(path)
+        self.step("after")
+
     def sync_folder(self, path: str) -> None:
         self.step_around()
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from sessiondb.errors import ClosedError, DurabilityUnknownError, SessionDBError, StoreFailedError
 
-from .ops import HALF, WHOLE
+from .ops import HALF, LATE, WHOLE
 from .oracle import Oracle, deterministic, read_tables
 from .session import Session, drop_unsynced
 from .states import Replay, possible_disks
@@ -23,6 +23,7 @@ from .target import TARGETS, Target
 __all__ = [
     "ALL_FAULTS",
     "FAULTS",
+    "SERVER_FAULTS",
     "STEP_FAULTS",
     "Fault",
     "Program",
@@ -63,6 +64,12 @@ STEP_FAULTS = {
 }
 """For backends that store by steps."""
 ALL_FAULTS = FAULTS | STEP_FAULTS
+SERVER_FAULTS = ALL_FAULTS | {
+    "step is done later": Fault(errno.EIO, {"step"}, wish=LATE),
+    "step is done later, always": Fault(errno.EIO, {"step"}, wish=LATE, stays=True),
+    "server cannot be reached": Fault(errno.EIO, {"step", "look"}, stays=True),
+}
+"""For a server: the answer may be lost while the work goes on."""
 
 
 class Program:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-__all__ = ["FOLDER", "HALF", "WHOLE", "Op", "Stored", "describe"]
+__all__ = ["FOLDER", "HALF", "LATE", "WHOLE", "Op", "Stored", "describe"]
 
 FOLDER = 0
 """Stands for the inode of any folder: folders have names, but nothing else that matters."""
@@ -13,6 +13,8 @@ HALF = "half"
 """What a hook returns to have half of a write done before it fails with ENOSPC."""
 WHOLE = "whole"
 """What a hook returns to have all of a write (or step) done before it fails with ENOSPC."""
+LATE = "late"
+"""What a hook returns to have a step fail while it is on its way to a server: it is done later (`SimulatedDisk.land`)."""
 
 
 class Stored(NamedTuple):

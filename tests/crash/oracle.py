@@ -50,6 +50,7 @@ __all__ = [
     "Tables",
     "deterministic",
     "forget_everything",
+    "hash_of",
     "open_quietly",
     "read_tables",
     "recover_once",
@@ -255,7 +256,7 @@ class Oracle:
         seen = self._seen.get(digest)
         if seen is not None:
             problem = history.judge(seen.lsn, history.states[seen.lsn]) if seen.lsn in history.states else "gone"
-            if not problem and seen.state != _hash(history.states[seen.lsn]):
+            if not problem and seen.state != hash_of(history.states[seen.lsn]):
                 problem = "the state is not the one of this LSN"
             if problem:
                 self._complain(where, f"LSN {seen.lsn}: {problem} (recovered before)")
@@ -266,7 +267,7 @@ class Oracle:
         except _Violation as violation:
             self._complain(where, str(violation))
             return
-        self._seen[digest] = _Seen(outcome.lsn, _hash(outcome.tables))
+        self._seen[digest] = _Seen(outcome.lsn, hash_of(outcome.tables))
 
     def _recover(self, state: CrashState, history: History, nested_budget: int) -> Outcome:
         disk = state.disk(keep_log=nested_budget > 0)
@@ -304,7 +305,8 @@ class Oracle:
             raise _Violation(
                 f"the second recovery ends at LSN {second.lsn}, the first at {first.lsn}; or states differ"
             )
-        if second.report.torn_tail is not None or second.epoch != first.epoch:
+        raised = opening.backend_class(self.target.scheme).remote  # then every opening begins an epoch
+        if second.report.torn_tail is not None or second.epoch != first.epoch + raised:
             raise _Violation(f"the second recovery cuts again: {second.report}")
         if more:
             third = _attempt("third recovery", lambda: recover_once(disk, target=self.target))
@@ -372,5 +374,6 @@ def _one_more(store: Store) -> None:
     store.committer.commit([Put("more", "key", b'"more"')])
 
 
-def _hash(tables: Tables) -> int:
+def hash_of(tables: Tables) -> int:
+    """Tells states apart."""
     return hash(msgspec.msgpack.encode(sorted((name, sorted(rows.items())) for name, rows in tables.items())))

@@ -1,8 +1,9 @@
 """The stores that the crash kit drives, by backend.
 
 On the simulated disk: ``json``, whose files are simulated byte for byte; SQLite and LMDB, whose files are changed by
-atomic steps (see `crash.atomic`); and ``memory``: the memory backend with such a disk, the quickest to open. On real
-file systems: the first three.
+atomic steps (see `crash.atomic`); ``memory``: the memory backend with such a disk, the quickest to open; and
+``postgres``: a server of which nothing is known but what it promises (see `crash.atomic_server`). On real file systems:
+the first three.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ TARGETS = {
     "sqlite": Target("sqlite", "simsqlite", "/sim/store.db", "/sim/store.db.wal"),
     "lmdb": Target("lmdb", "simlmdb", "/sim/store.lmdb", "/sim/store.lmdb/wal"),
     "memory": Target("memory", "simmemory", "/sim/store.mem", "/sim/store.mem.wal"),
+    "postgres": Target("postgres", "simpostgres", "/sim/server", "/sim/state/sessiondb/store.wal"),
 }
 JSON = TARGETS["json"]
 

@@ -1,0 +1,169 @@
+"""A store that goes from host to host while operations fail, one by one, and what must be true after each failure.
+
+`Program` of `crash.faulting`, on two machines: what fails is an operation of whoever works, on its disk or at the
+server. What is raised must be documented; `FencedError` only for a host that was taken over from.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+
+from sessiondb.errors import FencedError, SessionDBError, StoreFailedError
+
+from .faulting import SERVER_FAULTS, Fault, Program
+from .network import HOSTS, Host, Network
+from .network_oracle import NetworkOracle
+from .ops import Op
+from .oracle import deterministic, forget_everything
+
+__all__ = ["SEEDS", "TakeOverProgram", "run_take_over_everywhere", "run_take_overs"]
+
+SEEDS = 3
+"""How the first host ends: closed, killed, or not at all."""
+
+
+class TakeOverProgram(Program):
+    """Three take-overs."""
+
+    def __init__(self, faults: list[tuple[Fault, int]], seed: int):
+        self.seed = seed
+        self.waiting = list(faults)
+        self.lasting: Fault | None = None
+        self.triggered = ""
+        self.errors: list[str] = []
+        self.network = Network()
+        self.one, self.other = (Host(self.network, name, seed) for name in HOSTS)
+        self.session: Host = self.one
+        for machine in self.network.machines.values():
+            machine.hook = self.hook
+
+    def fail(self, fault: Fault, kind: str, path: str) -> object:
+        try:
+            return super().fail(fault, kind, path)
+        finally:
+            if kind in ("fdatasync", "fsync", "msync"):
+                self.session.disk.record(Op("dropped", ""))
+
+    def run(self) -> None:
+        """All of it; a step that the poisoned store refuses is made after the store was opened again."""
+        for step in self.steps():
+            if self.session.db is None:
+                self.open()
+            if not self.attempt(step) and self.session.db is not None and self.session.store.log.failure is not None:
+                self.leave()
+        for self.session in (self.one, self.other):
+            self.leave()
+        self.repair()
+        oracle = NetworkOracle(self.seed)
+        oracle.check_log(self.network, 4, only_end=True)
+        assert not oracle.violations, oracle.violations[0]
+        assert not self.network.model.problems, self.network.model.problems[0]
+
+    def steps(self) -> Iterator[Callable[[], None]]:
+        """The program."""
+        yield lambda: self.session.some_puts(1)
+        yield lambda: self.session.checkpoint()
+        yield lambda: self.session.some_puts(1, "never")
+        yield lambda: self.session.some_puts(1)
+        if self.seed % SEEDS == 0:
+            yield self.leave
+        elif self.seed % SEEDS == 1:
+            self.session.kill()
+        self.session = self.other
+        yield lambda: self.session.some_puts(1)
+        yield lambda: self.session.checkpoint()
+        yield lambda: self.session.some_puts(1)
+        if self.one.db is not None:
+            self.session = self.one  # it does not know yet
+            yield lambda: self.session.some_puts(1)
+            yield lambda: self.session.checkpoint()
+            self.leave()
+            self.session = self.other
+        yield self.leave
+        self.session = self.one
+        yield lambda: self.session.some_puts(1)
+        yield lambda: self.session.checkpoint()
+        yield self.leave
+        self.session = self.other
+        yield lambda: self.session.some_puts(1)
+
+    def look(self) -> None:
+        """A host that was taken over from, and does not know, shows its own history."""
+        super().look()
+
+    def expect(self, error: SessionDBError) -> None:
+        """As for one host; and who is fenced was taken over from."""
+        super().expect(error)
+        if isinstance(error, FencedError):
+            name = self.session.name
+            assert name in self.network.model.lost, f"{name} is fenced, and owns the store: {error}"
+
+    def open(self) -> None:
+        """Open the store; at the second failure the cause is mended. What is stranded is left to a person."""
+        for attempt in range(4):
+            try:
+                self.session.open()
+            except SessionDBError as error:
+                self.expect(error)
+                self.session.kill()
+                if isinstance(error, FencedError) and self._is_stranded():
+                    self.session.move_away()
+                    self.session.disk.hook = self.hook
+                if attempt == 1:
+                    self.repair()
+                continue
+            self.look()
+            return
+        raise AssertionError(f"it cannot be opened any more: {self.errors[-1]}")
+
+    def _is_stranded(self) -> bool:
+        hooks = [machine.hook for machine in self.network.machines.values()]
+        self.repair()
+        try:
+            return self.session.stranded() is not None
+        finally:
+            for machine, hook in zip(self.network.machines.values(), hooks, strict=True):
+                machine.hook = hook
+
+    def leave(self) -> None:
+        """Close; whatever close says, everything is released."""
+        super().leave()
+        self.session.kill()
+
+    def repair(self) -> None:
+        """Somebody mends it."""
+        for machine in self.network.machines.values():
+            machine.hook = None
+
+
+def run_take_overs(faults: list[tuple[Fault, int]], seed: int) -> bool:
+    """Run the program with these faults; False when it ran through before any of them came."""
+    logging.disable(logging.CRITICAL)
+    try:
+        with deterministic(seed):
+            program = TakeOverProgram(faults, seed)
+            try:
+                program.run()
+            except BaseException as error:
+                error.add_note(f"faults {faults}, seed {seed}: {program.triggered} errors {program.errors}")
+                raise
+            finally:
+                program.one.kill()
+                program.other.kill()
+    finally:
+        logging.disable(logging.NOTSET)
+        forget_everything()
+    return bool(program.triggered)
+
+
+def run_take_over_everywhere(job: tuple[str, int, int, int]) -> int:
+    """One fault at every operation, or at each `stride`-th from `start`; returns how many runs met it."""
+    name, seed, start, stride = job
+    runs = 0
+    while run_take_overs([(SERVER_FAULTS[name], start + runs * stride)], seed):
+        runs += 1
+    return runs
+
+
+_ = StoreFailedError
