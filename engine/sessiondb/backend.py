@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 import msgspec
 
 from .query import Condition, Order
+from .replacement import Replaceable
 
 if TYPE_CHECKING:
     from .files import Files
+    from .stats import LayoutStats
 
 __all__ = [
     "Backend",
     "BackendView",
     "Changes",
+    "ForeignEdit",
     "Found",
     "Identity",
     "Ownership",
@@ -70,6 +73,9 @@ class TableChanges(NamedTuple):
     indexes: Mapping[str, bool] = _NONE
     """Field to whether it has an index from now on: made over all records, or removed; harmless where nothing is to do.
     An index makes the table, as a record does (`kind` is ``json`` then)."""
+    recreated: Sequence[str] = ()
+    """Keys that were deleted before they got the record in `images`, in the order of their last deletion: whoever keeps
+    records in the order in which they were made puts these last, as if the deletion had come in an earlier call."""
 
 
 Changes = dict[str, TableChanges]
@@ -144,6 +150,15 @@ class BackendView(ABC):
         """Release what the view holds; it is not used after that."""
 
 
+class ForeignEdit(NamedTuple):
+    """What the backend shows was written by somebody else than sessiondb."""
+
+    logged_lsn: int
+    """Up to this LSN the log may hold nothing but what was applied and what `Backend.adopt` has announced."""
+    is_logged: bool
+    """Whether the transaction of that LSN, if the log has it, is one that makes what the backend shows now."""
+
+
 class Ownership(NamedTuple):
     """Who writes to a store on a server."""
 
@@ -154,9 +169,11 @@ class Ownership(NamedTuple):
     committed behind never reached the server. ``None``: it owns the store, or never did."""
     host: str
     """The name of the machine that owns the store now; empty when nobody has written yet."""
+    since_us: int = 0
+    """Since when it does, by the server's clock, in microseconds since 1970; 0: not known. For people."""
 
 
-class Backend(ABC):
+class Backend(Replaceable, ABC):
     """A location that holds the applied state of one store.
 
     The engine calls `apply` from one thread at a time and everything else from any. All methods raise
@@ -178,6 +195,13 @@ class Backend(ABC):
     wait so long, several times. Less for a library that does not let other threads run while it works."""
     cached: ClassVar[bool] = False
     """True: `BackendView.get` costs enough for the engine to keep records that were read in a cache."""
+    layouts: ClassVar[tuple[str, ...]] = ()
+    """What may be asked for as ``layout=``, where there is more than one way to write a store. `open` has an argument
+    of this name then, and gets it only when a caller of `sessiondb.open` gave one."""
+    only_table: str | None = None
+    """The one table that this store can hold; `check_record` is called for its records. ``None``: any table."""
+    is_new: bool = False
+    """True: `open` found the store, but it has its identity only since then, so that no log can belong to it."""
 
     @classmethod
     @abstractmethod
@@ -233,6 +257,37 @@ class Backend(ABC):
             BackendError: it failed; the state is the old one or the new one, never a mixture.
         """
 
+    def layout(self) -> LayoutStats | None:
+        """How the store is written, when that is not the backend's own way."""
+        return None
+
+    def check_record(self, key: str, image: bytes) -> None:
+        """Called before a record of the only table is logged, and never while `apply` runs.
+
+        Raises:
+            ValidationError: this store cannot hold it.
+        """
+
+    # ---- what somebody else wrote into the location
+
+    def foreign_edit(self) -> ForeignEdit | None:
+        """What was found when the store was opened; ``None``: it is as sessiondb left it.
+
+        Until it is adopted, `position` and the views have the position from before.
+        """
+        return None
+
+    def adopt(self, position: Position, fields: Iterable[str], log: Callable[[], None]) -> None:
+        """Take what the backend shows for the state at this position, with indexes on these fields.
+
+        Durable on return. First it is announced, durably; then `log` is called, which makes the transaction of this
+        position durable in the log. So after a crash in between the next one to open knows what that transaction is.
+
+        Raises:
+            FencedError: somebody else has changed it again.
+        """
+        raise NotImplementedError(f"nobody else writes to a {self.scheme} store")
+
     def ownership(self, owner: bytes) -> Ownership:
         """Who owns a remote store, and what became of this owner's time."""
         raise NotImplementedError(f"{self.scheme} is not on a server")
@@ -256,7 +311,7 @@ class Backend(ABC):
         """
         raise NotImplementedError(f"{self.scheme} is not on a server")
 
-    def settle(self) -> None:  # noqa: B027 - most backends have nothing to do
+    def settle(self) -> None:
         """Called after each `apply`, when the view of what it stored is in use and the one before it may be let go.
 
         For what must wait for that, such as giving space back. It changes nothing that a view shows and is not needed
@@ -275,5 +330,5 @@ class Backend(ABC):
     def close(self) -> None:
         """Release the location; a second call does nothing. Views stay usable."""
 
-    def abandon(self) -> None:  # noqa: B027 - most backends hold nothing that a fork could harm
+    def abandon(self) -> None:
         """In a forked child: forget everything, and touch nothing that is the parent's; views are not used again."""

@@ -41,6 +41,7 @@ class Committer:
         make_room: Callable[[int], None],
         became_dirty: Callable[[bool], None],
         sync_later: Callable[[], None],
+        check: Callable[[Sequence[Operation]], None] | None = None,
     ):
         """Wire it up.
 
@@ -55,6 +56,8 @@ class Committer:
             became_dirty: called after the first change since a checkpoint (False), and when a checkpoint is due
                 by size (True).
             sync_later: called after each commit of level ``interval``.
+            check: called with the operations before they are logged, without locks or under the append lock; raises
+                when the store cannot hold what they make.
         """
         self._log = log
         self._views = views
@@ -64,6 +67,7 @@ class Committer:
         self._make_room = make_room
         self._became_dirty = became_dirty
         self._sync_later = sync_later
+        self._check = check
         self._in_flight: Sequence[Operation] = ()
         self.commits = 0
         views.catch_up = self._catch_up
@@ -97,6 +101,8 @@ class Committer:
         payload = self._encode(operations)
         views, log, limits, rules = self._views, self._log, self._limits, self._rules
         checked = rules.version
+        if self._check is not None:
+            self._check(operations)
         if rules.tables:
             rules.check(operations)
         active, frozen, _ = views.current or views.triple
@@ -131,6 +137,8 @@ class Committer:
                 if not operations:
                     return
                 payload = self._encode(operations)
+                if self._check is not None:
+                    self._check(operations)
                 self._rules.check(operations)
                 active, lsn = self._append(operations, payload)
         except StoreFailedError:

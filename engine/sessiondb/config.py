@@ -18,6 +18,10 @@ SyncLevel = Literal["always", "interval", "never"]
 """
 
 
+_LONGEST = {"sync_interval_ms": 10**12, "lock_timeout": 10**9, "checkpoint_age_s": 10**9}
+"""Some thirty years; a thread that is told to wait much longer fails."""
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How a database behaves; the same for all who share it in one process.
 
@@ -43,11 +47,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Open without changing anything, also after a crash; writes raise `ReadOnlyError`."""
     create: bool = True
     """Make the store when nothing is at the location; else that is a `UsageError`."""
+    layout: str | None = None
+    """How a new JSON file is written, and how one that is there must be; ``None``: natively, or as it is."""
 
     def __post_init__(self) -> None:
         """Check every value once, where it enters."""
         if self.sync not in get_args(SyncLevel):
             raise UsageError(f"sync is {self.sync!r}; it must be one of {', '.join(get_args(SyncLevel))}")
+        if self.layout is not None and (not isinstance(self.layout, str) or not self.layout):
+            raise UsageError(f"layout is {self.layout!r}; it must be the name of a layout, or None")
         for name in ("sync_interval_ms", "checkpoint_bytes", "checkpoint_records"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -58,6 +66,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or isinstance(value, bool) or not value >= 0:
                 raise UsageError(f"{name} is {value!r}; it must be a number of seconds, at least 0")
+        for name, longest in _LONGEST.items():
+            if getattr(self, name) > longest:
+                raise UsageError(f"{name} is {getattr(self, name)!r}; it must be at most {longest:,}")
 
 
 class Limits:

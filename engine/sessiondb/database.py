@@ -1,8 +1,7 @@
-"""The database: what `sessiondb.open` returns, and the two ways to open one."""
+"""The database: what `sessiondb.open` returns."""
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Iterable, Mapping
 from types import TracebackType
@@ -10,21 +9,19 @@ from typing import Any, TypeVar, overload
 
 from .backend import Position, TableKind
 from .codec import DecHook, EncHook, RecordCodec, check_table_name
-from .config import Options, SyncLevel
+from .config import SyncLevel
 from .errors import ClosedError, DurabilityUnknownError, UsageError
-from .files import Files
-from .location import parse_location
-from .opening import close_store, open_store
+from .only_table import must_be_only_table
+from .opening import close_store
 from .planning import indexable
 from .stats import RecoveryReport, Stats
 from .store import Store
 from .table import Table
 from .versions import VERSION_FIELD, Upgrade
 
-__all__ = ["Database", "open", "table"]
+__all__ = ["Database"]
 
 T = TypeVar("T")
-_REAL_FILES = Files()
 id_of = id  # `id` is also an argument's name
 
 
@@ -125,6 +122,7 @@ class Database:
         """
         store = self._open
         name = check_table_name(name)
+        must_be_only_table(store.backend, name)
         codec: RecordCodec[Any] = RecordCodec(
             name, type, id=id, enc_hook=enc_hook, dec_hook=dec_hook, version=version, upgrades=upgrades
         )
@@ -155,6 +153,8 @@ class Database:
         store = self._open
         name = check_table_name(name)
         store.must_be_writable()
+        if name == store.backend.only_table:
+            raise UsageError(f"a session file always has its table {name!r}; next: empty it with clear()")
         with store.pin() as view:
             if view.kind(name) is None:
                 return False
@@ -235,138 +235,6 @@ class Database:
 
     def __repr__(self) -> str:
         return f"<Database {self._location}{' (closed)' if self._store is None else ''}>"
-
-
-def open(
-    location: str | os.PathLike[str],
-    *,
-    sync: SyncLevel = "always",
-    sync_interval_ms: int = 1_000,
-    lock_timeout: float = 10.0,
-    checkpoint_bytes: int = 16 * 1024 * 1024,
-    checkpoint_records: int = 50_000,
-    checkpoint_age_s: float = 60.0,
-    cache_bytes: int = 32 * 1024 * 1024,
-    read_only: bool = False,
-    create: bool = True,
-    files: Files = _REAL_FILES,
-) -> Database:
-    """Open a location, recovering it if its last user did not close it.
-
-    Args:
-        location: a path (JSON unless the suffix says otherwise) or a URL: ``json:///relative.json``,
-            ``sqlite:////absolute.db``, ``lmdb:///folder``, ``memory:``.
-        sync: when a commit returns: ``always`` (on disk: survives power loss), ``interval`` (synced within
-            `sync_interval_ms`: survives ``kill -9``), ``never`` (``kill -9`` only).
-        sync_interval_ms: for ``interval``, in milliseconds.
-        lock_timeout: longest wait for another process or for room in the log, in seconds.
-        checkpoint_bytes: checkpoint when the log holds so many bytes.
-        checkpoint_records: checkpoint when the log holds so many changes.
-        checkpoint_age_s: checkpoint so long after the first change since the last one, in seconds.
-        cache_bytes: budget for records kept in memory after they were read from SQLite; 0 for none.
-        read_only: change nothing, not even after a crash.
-        create: make the store when nothing is there.
-        files: the file system, for tests.
-
-    Raises:
-        UsageError: a bad option or location, nothing there that may be opened, or open here with other options.
-        WrongBackendError: something else is at the location; it is untouched.
-        StoreBusyError: another process has it.
-        CorruptionError: acknowledged data is damaged or missing; nothing was changed.
-        UnsupportedFormatError: a newer version wrote it.
-        StoreFailedError: the operating system refused.
-    """
-    options = Options(
-        sync=sync,
-        sync_interval_ms=sync_interval_ms,
-        lock_timeout=lock_timeout,
-        checkpoint_bytes=checkpoint_bytes,
-        checkpoint_records=checkpoint_records,
-        checkpoint_age_s=checkpoint_age_s,
-        cache_bytes=cache_bytes,
-        read_only=read_only,
-        create=create,
-    )
-    return Database(open_store(files, parse_location(location), options))
-
-
-@overload
-def table(
-    location: str | os.PathLike[str],
-    name: str = "records",
-    *,
-    indexes: Iterable[str] = (),
-    version: int = 1,
-    upgrades: Mapping[int, Upgrade] | None = None,
-    enc_hook: EncHook | None = None,
-    dec_hook: DecHook | None = None,
-    **options: Any,
-) -> Table[Any]: ...
-@overload
-def table(
-    location: str | os.PathLike[str],
-    name: str,
-    type: type[T],
-    *,
-    id: str | None = None,
-    indexes: Iterable[str] = (),
-    version: int = 1,
-    upgrades: Mapping[int, Upgrade] | None = None,
-    enc_hook: EncHook | None = None,
-    dec_hook: DecHook | None = None,
-    **options: Any,
-) -> Table[T]: ...
-@overload
-def table(
-    location: str | os.PathLike[str],
-    name: str = "records",
-    type: Any = Any,
-    *,
-    id: str | None = None,
-    indexes: Iterable[str] = (),
-    version: int = 1,
-    upgrades: Mapping[int, Upgrade] | None = None,
-    enc_hook: EncHook | None = None,
-    dec_hook: DecHook | None = None,
-    **options: Any,
-) -> Table[Any]: ...
-def table(
-    location: str | os.PathLike[str],
-    name: str = "records",
-    type: Any = Any,
-    *,
-    id: str | None = None,
-    indexes: Iterable[str] = (),
-    version: int = 1,
-    upgrades: Mapping[int, Upgrade] | None = None,
-    enc_hook: EncHook | None = None,
-    dec_hook: DecHook | None = None,
-    **options: Any,
-) -> Table[Any]:
-    """Open a location and one table of it, in one line; the table's ``with`` block closes both.
-
-    Args:
-        location: as for `open`.
-        name: the table.
-        type: as for `Database.table`.
-        id: as for `Database.table`.
-        indexes: as for `Database.table`.
-        version: as for `Database.table`.
-        upgrades: as for `Database.table`.
-        enc_hook: as for `Database.table`.
-        dec_hook: as for `Database.table`.
-        options: as for `open`.
-    """
-    database = open(location, **options)
-    try:
-        opened = database.table(
-            name, type, id=id, indexes=indexes, version=version, upgrades=upgrades, enc_hook=enc_hook, dec_hook=dec_hook
-        )
-    except BaseException:
-        database.close()
-        raise
-    opened._owner = database
-    return opened
 
 
 def _fields_to_index(codec: RecordCodec[Any], indexes: Iterable[str]) -> list[str]:

@@ -7,7 +7,6 @@ one moment, ``"10.5"`` is more than ``"9"``): there values must be decoded befor
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import decimal
 import functools
@@ -55,7 +54,9 @@ def record_fields(table: str, type: Any) -> dict[str, str] | None:
         if origin.__struct_config__.array_like:
             raise UsageError(f"table {table!r}: {type_name(type)} is array_like; records are JSON objects")
         return {field.name: field.encode_name for field in msgspec.structs.fields(origin)}
-    if dataclasses.is_dataclass(origin):
+    if hasattr(origin, "__dataclass_fields__"):
+        import dataclasses  # imports a lot, and who has one has imported it
+
         return {field.name: field.name for field in dataclasses.fields(origin)}
     if typing.is_typeddict(origin):
         return {name: name for name in typing.get_type_hints(origin)}

@@ -24,6 +24,9 @@ from .views import Layers
 
 __all__ = ["count", "find"]
 
+ROWS_MAX = 2**53
+"""More than any store has. What is larger, backends cannot count to."""
+
 
 def find(layers: Layers, plan: Plan, indexed: frozenset[str], limit: int | None, offset: int) -> Iterator[Row]:
     """The rows asked for, in order, each as a document of the current version.
@@ -35,6 +38,9 @@ def find(layers: Layers, plan: Plan, indexed: frozenset[str], limit: int | None,
         limit: at most so many rows.
         offset: after leaving out so many.
     """
+    offset = min(offset, ROWS_MAX)
+    if limit is not None and limit > ROWS_MAX:
+        limit = None
     rows = _merged(layers, plan, indexed, None if limit is None else offset + limit)
     return islice(rows if plan.order_complete else _comparable(rows, plan), offset, None)
 

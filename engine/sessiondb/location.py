@@ -26,6 +26,9 @@ class Location(NamedTuple):
     path: str
     """Absolute, symlinks resolved; for a server the URL's rest, for ``memory:`` empty."""
 
+    def __repr__(self) -> str:
+        return f"Location({str(self)!r})"
+
     def __str__(self) -> str:
         """For people: without user, password and parameters."""
         path = self.path

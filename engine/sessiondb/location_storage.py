@@ -6,16 +6,17 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext
 from typing import Any, ClassVar, TypeVar
 
 from .codec import DecHook, EncHook
 from .config import Options
+from .configuration import Choice
 from .database import Database
-from .errors import StoreFailedError, UsageError
-from .files import Files
+from .errors import UsageError
+from .files import REAL_FILES, Files
 from .location import Location, parse_location
-from .opening import open_store
+from .opening import make_folders, open_store
 from .storage import TableStorage
 from .table import Table
 from .versions import Upgrade
@@ -23,7 +24,6 @@ from .versions import Upgrade
 __all__ = ["JsonFileStorage", "LmdbStorage", "LocationStorage", "PostgresStorage", "SqliteStorage"]
 
 T = TypeVar("T")
-_REAL_FILES = Files()
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 
 
@@ -66,7 +66,7 @@ class LocationStorage(TableStorage[T]):
         upgrades: Mapping[int, Upgrade] | None = None,
         enc_hook: EncHook | None = None,
         dec_hook: DecHook | None = None,
-        files: Files = _REAL_FILES,
+        files: Files = REAL_FILES,
         **options: Any,
     ):
         self._place = self._place_of(path)
@@ -79,6 +79,7 @@ class LocationStorage(TableStorage[T]):
         }  # fmt: skip
         self._opening = threading.Lock()
         self._database: Database | None = None
+        self._choice: Choice | None = None  # of the settings, if they named the location
         self._is_closed = False
         self._table = None
 
@@ -124,8 +125,9 @@ class LocationStorage(TableStorage[T]):
             if self._is_closed:
                 raise self._closed()
             if self._table is None:
-                self._make_folders()
-                database = Database(open_store(self._files, self._place, self._options))
+                with nullcontext() if self._choice is None else self._choice.explaining():
+                    self._make_folders()
+                    database = Database(open_store(self._files, self._place, self._options))
                 try:
                     self._table = database.table(**self._how)
                 except BaseException:
@@ -135,16 +137,9 @@ class LocationStorage(TableStorage[T]):
             return self._table
 
     def _make_folders(self) -> None:
-        files, path = self._files, self._place.path
-        folder = os.path.dirname(path)
-        try:
-            if self._options.create and not self._options.read_only and files.stat(path) is None:
-                _make_folder(files, folder)
-        except OSError as error:
-            raise StoreFailedError(
-                f"cannot make the folder {folder}: {error.strerror or error} ({error.filename or folder}); "
-                "next: make it, or choose another location"
-            ) from error
+        path = self._place.path
+        if self._options.create and not self._options.read_only and self._files.stat(path) is None:
+            make_folders(self._files, os.path.dirname(path))
 
     def close(self) -> None:
         """Close the location; a second call does nothing.
@@ -196,18 +191,3 @@ class PostgresStorage(LocationStorage[T]):
 
     def _make_folders(self) -> None:
         """None: opening makes those of the log."""
-
-
-def _make_folder(files: Files, folder: str) -> None:
-    parent = os.path.dirname(folder)
-    was_there = files.stat(folder) is not None
-    if not was_there:
-        _make_folder(files, parent)
-        with suppress(FileExistsError):  # another opener was first
-            files.mkdir(folder)
-    # Also when it was there: who made it may have been killed before it synced. Then nothing is below it.
-    try:
-        files.sync_folder(parent)
-    except PermissionError:  # somebody else's folder, as /home may be
-        if not was_there:
-            raise

@@ -41,7 +41,8 @@ class TableLayer:
     """One table's entries since it was last dropped."""
 
     __slots__ = (
-        "_fields", "_lock", "_sorted", "dropped_lsn", "entries", "indexed_lsn", "indexes", "kind", "older", "touched",
+        "_fields", "_lock", "_sorted", "deleted", "dropped_lsn", "entries", "indexed_lsn", "indexes", "kind", "older",
+        "touched",
     )  # fmt: skip
 
     def __init__(self, kind: TableKind | None, dropped_lsn: int, older: TableLayer | None):
@@ -56,6 +57,8 @@ class TableLayer:
         """Fields whose index was declared (True) or removed (False) in this layer."""
         self.indexed_lsn = 0
         """LSN of the first index declared in this layer: from there on the table exists; 0 when none was."""
+        self.deleted: dict[str, None] = {}
+        """Keys that were deleted in this layer, in the order of their last deletion; they may have a record again."""
         self.touched: list[str] | None = None
         """Keys written since the last look into `_fields`; ``None`` until there is one."""
         self._sorted: list[str] = []
@@ -163,6 +166,8 @@ class Memtable:
                     layer.kind = operation.kind  # type: ignore[assignment]
             elif type(operation) is Delete:
                 image = None
+                layer.deleted.pop(operation.key, None)
+                layer.deleted[operation.key] = None
             else:
                 _declare(layer, operation, lsn)  # type: ignore[arg-type]
                 continue
@@ -190,7 +195,8 @@ class Memtable:
             while piece := {key: entry.image for key, entry in islice(entries, SLICE_RECORDS)}:
                 images |= piece
                 pace()
-            changes[name] = TableChanges(layer.kind, layer.dropped_lsn > 0, images, layer.indexes)
+            recreated = [key for key in layer.deleted if images[key] is not None]
+            changes[name] = TableChanges(layer.kind, layer.dropped_lsn > 0, images, layer.indexes, recreated)
         return changes
 
     def parts(self) -> list[object]:

@@ -7,7 +7,6 @@ import sys
 import threading
 from contextlib import suppress
 from importlib import import_module
-from importlib.metadata import entry_points
 
 import msgspec
 
@@ -20,7 +19,7 @@ from .lock import StoreLocks
 from .store import Store, abandon_all
 from .wal.verdict import segment_names
 
-__all__ = ["backend_class", "close_store", "open_store"]
+__all__ = ["backend_class", "close_store", "make_folders", "open_store"]
 
 BUILT_IN = {
     "json": "sessiondb_backends.json_file:JsonFileBackend",
@@ -47,6 +46,8 @@ def backend_class(scheme: str) -> type[Backend]:
         module, name = target.split(":")
         found: type[Backend] = getattr(import_module(module), name)
         return found
+    from importlib.metadata import entry_points  # a fifth of the start of a command that reads
+
     for entry in entry_points(group="sessiondb.backends", name=scheme):
         loaded: type[Backend] = entry.load()
         return loaded
@@ -72,13 +73,16 @@ def open_store(files: Files, location: Location, options: Options) -> Store:
             return _open(files, location, options, backend)
         except OSError as error:
             raise StoreFailedError(
-                f"cannot open {location}: {error.strerror or error} ({error.filename or location.path}); "
+                f"cannot open {location}: {error.strerror or error} ({error.filename or location}); "
                 "what was there is kept; next: mend the cause and open again"
             ) from error
 
 
 def _open(files: Files, location: Location, options: Options, backend: type[Backend]) -> Store:
     folder = backend.log_folder(location.path)
+    if options.layout is not None and options.layout not in backend.layouts:
+        known = f"it must be one of {', '.join(backend.layouts)}" if backend.layouts else "only JSON files have layouts"
+        raise UsageError(f"layout is {options.layout!r}; {known}")
     if folder is None:
         if options.read_only:
             raise UsageError(f"{location} keeps nothing: there is nothing to open read-only")
@@ -92,7 +96,7 @@ def _open(files: Files, location: Location, options: Options, backend: type[Back
         return shared
     if not options.read_only:
         if backend.remote:
-            _make_folders(files, os.path.dirname(folder))
+            make_folders(files, os.path.dirname(folder))
         elif os.path.dirname(folder) == location.path:
             _make_folder(files, location.path)  # a backend that is a folder holds its log itself
         _make_folder(files, folder)
@@ -100,10 +104,13 @@ def _open(files: Files, location: Location, options: Options, backend: type[Back
     try:
         if files.stat(f"{folder}/OPEN") is not None or not options.read_only:
             locks.acquire(read_only=options.read_only, timeout=options.lock_timeout)
-        # Another process may have made it or removed it while this one waited for the lock.
-        exists = _check_location(files, location, options, backend, folder)
-        opened = backend.open(files, location.path, create=not exists, read_only=options.read_only)
-        return _start(files, folder, Store(files, location, options, locks, opened), is_new=not exists)
+        if not (exists and backend.remote):  # a server is asked once: it is far away, and `open` looks itself
+            # Another process may have made it or removed it while this one waited for the lock.
+            exists = _check_location(files, location, options, backend, folder)
+        layout = {} if options.layout is None else {"layout": options.layout}  # only some backends know the argument
+        opened = backend.open(files, location.path, create=not exists, read_only=options.read_only, **layout)
+        store = Store(files, location, options, locks, opened)
+        return _start(files, folder, store, is_new=opened.is_new or not exists)
     except BaseException:
         locks.release()
         raise
@@ -138,17 +145,40 @@ def _check_location(files: Files, location: Location, options: Options, backend:
         raise UsageError(f"the folder {parent} does not exist; next: make it, or choose another location")
     if files.stat(folder) is not None and (segment_names(files, folder) or files.stat(f"{folder}/HEAD") is not None):
         raise CorruptionError(
-            "the store is missing, but its log is here", path=location.path,
+            "the store is missing, but its log is here", path=str(location),
             advice=f"put the store back; to start empty, move {folder} away",
         )  # fmt: skip
     return False
 
 
+def make_folders(files: Files, folder: str) -> None:
+    """Make the folder and those above it, durably: a store in a folder that a power cut takes away is gone too.
+
+    Raises:
+        StoreFailedError: the operating system refused.
+    """
+    try:
+        _make_folders(files, folder)
+    except OSError as error:
+        raise StoreFailedError(
+            f"cannot make the folder {folder}: {error.strerror or error} ({error.filename or folder}); "
+            "next: make it, or choose another location"
+        ) from error
+
+
 def _make_folders(files: Files, folder: str) -> None:
-    """The folder and those above it."""
-    if files.stat(folder) is None:
-        _make_folders(files, os.path.dirname(folder))
-        _make_folder(files, folder)
+    parent = os.path.dirname(folder)
+    was_there = files.stat(folder) is not None
+    if not was_there:
+        _make_folders(files, parent)
+        with suppress(FileExistsError):  # another opener was first
+            files.mkdir(folder)
+    # Also when it was there: who made it may have been killed before it synced. Then nothing is below it.
+    try:
+        files.sync_folder(parent)
+    except PermissionError:  # somebody else's folder, as /home may be
+        if not was_there:
+            raise
 
 
 def _make_folder(files: Files, folder: str) -> None:
@@ -170,7 +200,15 @@ def _shared(files: Files, location: Location, options: Options, folder: str) -> 
     store = None if key is None else _stores.get(key)
     if store is None:
         return None
-    wanted = msgspec.structs.replace(options, create=store.options.create, lock_timeout=store.options.lock_timeout)
+    wanted = msgspec.structs.replace(
+        options, create=store.options.create, lock_timeout=store.options.lock_timeout, layout=store.options.layout
+    )
+    shape = store.backend.layout()
+    if options.layout is not None and options.layout != ("native" if shape is None else shape.name):
+        raise UsageError(
+            f"{location} is open in this process, and does not have the layout {options.layout!r}; "
+            "next: leave layout out"
+        )
     if store.options != wanted:  # what only matters while opening may differ
         raise UsageError(
             f"{location} is open in this process with other options ({store.options}); "

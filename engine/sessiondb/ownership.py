@@ -17,14 +17,13 @@ the server does not have, and is removed before this host takes over again.
 from __future__ import annotations
 
 import os
-import socket
 from typing import NamedTuple
 
 from .backend import Backend, Ownership, Position
 from .errors import CorruptionError, FencedError
 from .files import Files
-from .recovery import survey
-from .wal.verdict import segment_names
+from .recovery import quarantine_cut, survey
+from .wal.verdict import LogContents, segment_names
 
 __all__ = ["Claim", "Owners", "Stranded", "claim", "is_current", "ownership", "read_owners", "stranded"]
 
@@ -60,8 +59,8 @@ class Claim(NamedTuple):
     """What the server holds, in the epoch that begins now. The log goes on behind it."""
     goes_on: bool
     """Whether this host owned the store before, so that there must be a log."""
-    taken_from: str
-    """Else the name of the machine that did; empty when nobody has written yet."""
+    notices: list[str]
+    """What a person may want to know of it, a sentence each."""
 
 
 def read_owners(files: Files, folder: str) -> Owners:
@@ -136,8 +135,12 @@ def stranded(files: Files, folder: str, backend: Backend) -> Stranded | None:
 def _stranded(files: Files, folder: str, backend: Backend, state: Ownership) -> Stranded | None:
     if state.lost_after is None:
         return None
-    last = survey(files, folder, backend.identity().uuid, state.lost_after).contents.last_lsn
-    return Stranded(state.lost_after + 1, last, state.host) if last > state.lost_after else None
+    return _behind(survey(files, folder, backend.identity().uuid, state.lost_after).contents, state.lost_after, state)
+
+
+def _behind(contents: LogContents, lost_after: int, state: Ownership) -> Stranded | None:
+    last = contents.last_lsn
+    return Stranded(lost_after + 1, last, state.host) if last > lost_after else None
 
 
 def claim(files: Files, folder: str, backend: Backend, location: str) -> Claim:
@@ -147,39 +150,52 @@ def claim(files: Files, folder: str, backend: Backend, location: str) -> Claim:
         FencedError: another host took over, and this one's log holds transactions that never reached the server.
         CorruptionError: the log is damaged, or of a host that never owned the store.
     """
+    notices: list[str] = []
     for _ in range(ATTEMPTS):
         position = backend.position()
         owner, state = _state_of(backend, read_owners(files, folder))
         if not state.is_current:
-            _remove_log(files, folder, backend, state, location)
+            notices += _remove_log(files, folder, backend, state, location)
         asked = os.urandom(OWNER_BYTES)
         _write_owners(files, folder, Owners(owner, asked))
         try:
             before = owner if state.is_current else b""
-            after = backend.take_over(asked, before, socket.gethostname(), position)
+            after = backend.take_over(asked, before, os.uname().nodename, position)
         except FencedError:
             continue
-        return Claim(after, state.is_current, "" if state.is_current else state.host)
+        if state.host and not state.is_current:
+            notices.append(f"the store was taken over from the host {state.host}, which cannot write to it any more")
+        return Claim(after, state.is_current, notices)
     raise FencedError(f"others keep taking {location} over; next: let only one host open it to write")
 
 
-def _remove_log(files: Files, folder: str, backend: Backend, state: Ownership, location: str) -> None:
-    """Remove a log of earlier times, if the server has all of it."""
+def _remove_log(files: Files, folder: str, backend: Backend, state: Ownership, location: str) -> list[str]:
+    """Remove a log of earlier times, if the server has all of it; returns what there is to say about it."""
     names = segment_names(files, folder)
     if not names:
-        return
+        return []
     if state.lost_after is None:
         raise CorruptionError(
             f"the log is here, but {location} does not know its owner: it belongs to another store, or is a copy of "
             "one that went on elsewhere", path=folder,
             advice=f"look at it with `sessiondb log dump`; to go on without it, move {folder} away",
         )  # fmt: skip
-    found = _stranded(files, folder, backend, state)
+    contents = survey(files, folder, backend.identity().uuid, state.lost_after).contents
+    found = _behind(contents, state.lost_after, state)
     if found is not None:
         raise FencedError(
             f"the host {found.taken_by} took {location} over; {found}; next: get them out with `sessiondb export "
             f"--stranded`, write what is wanted from the host that owns the store, then move {folder} away"
         )
-    for name in reversed(names):  # from the end: what is left is a log that is whole
-        files.unlink(f"{folder}/{name}")
-    files.sync_folder(folder)
+    torn = quarantine_cut(files, folder, contents)
+    whole = [name for name in names if name not in contents.unfinished]
+    for part in (whole[:-1], whole[-1:]):  # the newest goes last, durably: a log without its end would look damaged
+        for name in part:
+            files.unlink(f"{folder}/{name}")
+        files.sync_folder(folder)
+    if torn is None:
+        return []
+    return [
+        f"the log of the time before, of which the server has all that was acknowledged, ended in a torn tail of "
+        f"{torn.bytes} bytes ({torn.problem}); a copy is in {torn.quarantine}"
+    ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -79,10 +78,12 @@ class Attributes(Mapping[str, Any]):
         return len(_attribute_names(self._record))
 
 
-def _attribute_names(record: object) -> tuple[str, ...]:
+def _attribute_names(record: Any) -> tuple[str, ...]:
     if isinstance(record, msgspec.Struct):
         return record.__struct_fields__
-    if dataclasses.is_dataclass(record) and not isinstance(record, type):
+    if hasattr(type(record), "__dataclass_fields__"):
+        import dataclasses  # imports a lot, and who has one has imported it
+
         return tuple(field.name for field in dataclasses.fields(record))
     return ()
 

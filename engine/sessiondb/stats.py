@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["RecoveryReport", "Stats", "TornTailReport"]
+__all__ = ["LayoutStats", "RecoveryReport", "Stats", "TornTailReport"]
 
 
 class TornTailReport(msgspec.Struct, frozen=True):
@@ -48,6 +48,19 @@ class RecoveryReport(msgspec.Struct, frozen=True):
     notices: list[str]
     """Whatever else a person may want to know, a sentence each."""
     duration_ms: float
+
+
+class LayoutStats(msgspec.Struct, frozen=True):
+    """The shape of a file that another program made, and that is kept as it is."""
+
+    name: str
+    """``array``, ``state``, ``sessions``, ``backup``, ``keyed`` or ``empty``."""
+    duplicates: int
+    """Sessions behind another one with the same key: they are kept, but no record."""
+    base_dir: str | None
+    """What the file says in ``baseDir``."""
+    conflicts: list[str]
+    """Files in which is kept what others wrote while a checkpoint replaced the file, since it was opened."""
 
 
 class Stats(msgspec.Struct, frozen=True):
@@ -94,3 +107,5 @@ class Stats(msgspec.Struct, frozen=True):
     """What it holds; at most `Options.cache_bytes`."""
     failure: str | None
     """Why the store is poisoned."""
+    layout: LayoutStats | None = None
+    """Of a session file; ``None`` for every other store."""

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import weakref
 
-from .backend import Backend, BackendView, Position
+import msgspec
+
+from .adoption import adopt, must_be_empty, refused
+from .backend import Backend, BackendView, ForeignEdit, Position
 from .cache import BaseReader
 from .checkpoint import Checkpointer
 from .commit import Committer
 from .config import Limits, Options
-from .errors import BackendUnavailableError, ReadOnlyError, SessionDBError, StoreFailedError
+from .errors import BackendUnavailableError, FencedError, ReadOnlyError, SessionDBError, StoreFailedError
 from .files import Files
 from .index_rules import IndexRules
 from .indexing import Indexes, read_rules
+from .lazy_logging import LazyLogger
 from .location import Location
 from .lock import StoreLocks
 from .memtable import Memtable
+from .only_table import operations_check
 from .ownership import claim, is_current
 from .recovery import check_epoch, make_report, recover, survey, torn_report
 from .stats import RecoveryReport, Stats
@@ -33,7 +37,7 @@ CLOSE_BYTES_MIN = 1 << 20
 """A log smaller than this is left at a clean close, unless the backend is rewritten as a whole anyway, or on a server:
 then the next one to open it may be another host."""
 
-logger = logging.getLogger("sessiondb")
+logger = LazyLogger("sessiondb")
 
 
 class Store:
@@ -59,12 +63,16 @@ class Store:
         """
         folder = type(self.backend).log_folder(self.location.path)
         remote = type(self.backend).remote and folder is not None
+        notices: list[str] = []
         if remote and folder is not None and not self.options.read_only:
-            position, goes_on = claim(self.files, folder, self.backend, str(self.location))
+            position, goes_on, notices = claim(self.files, folder, self.backend, str(self.location))
             is_new = not goes_on
         else:
             position = self.backend.position()
         base = self.reader.read()
+        if remote and not self.options.read_only and base.position != position:
+            base.close()
+            raise FencedError(f"another host took {self.location} over while it was opened; next: open it again")
         memtable = Memtable(position.lsn)
         if folder is None:
             self.log = NoLog(position.epoch, position.lsn)
@@ -72,12 +80,30 @@ class Store:
         elif self.options.read_only:
             memtable = self._survey(folder, position)
         else:
+            edit = self.backend.foreign_edit()
+            if edit is not None:
+                must_be_empty(self.files, folder, self.identity.uuid, position, edit)
             recovered = recover(self.files, folder, self.identity.uuid, position, is_new=is_new, new_epoch=remote)
             self.log, memtable, self.report = recovered
+            if edit is not None:
+                memtable, base = self._adopt(recovered.log, edit)
+            for notice in notices:
+                self._note(notice)
         self.views = Views(memtable.last_lsn, base)
         self.views.install(Triple(memtable, None, base))
         self._begin(base, memtable)
         _open_stores.add(self)
+
+    def _adopt(self, log: AppendLog, edit: ForeignEdit) -> tuple[Memtable, BackendView]:
+        """Make what somebody else wrote into the location a transaction of this store."""
+        position = adopt(log, self.backend, edit)
+        self.report = msgspec.structs.replace(self.report, clean=False, applied_lsn=position.lsn, last_lsn=position.lsn)
+        self._note(f"another program changed the file; what it holds now is the transaction {position}")
+        return Memtable(position.lsn), self.reader.read()
+
+    def _note(self, notice: str) -> None:
+        logger.warning("%s: %s", self.location, notice)
+        self.report = msgspec.structs.replace(self.report, notices=[*self.report.notices, notice])
 
     def abort(self) -> None:
         """Let go of everything after `start` was left by an exception; nothing is written."""
@@ -106,8 +132,16 @@ class Store:
         if not type(self.backend).remote:
             check_epoch(found.contents, position, folder)
         epoch = position.epoch if found.contents.newest is None else found.contents.newest.epoch
-        self.log = NoLog(epoch, found.contents.last_lsn)
+        edit = self.backend.foreign_edit()
+        if edit is not None and found.contents.last_lsn > edit.logged_lsn:
+            raise refused(folder, position, found.contents.last_lsn)
+        self.log = NoLog(epoch, position.lsn if edit is not None else found.contents.last_lsn)
         self.report = make_report(found, position, epoch, torn_report(found, folder))
+        if edit is not None:
+            self._note(
+                "another program changed the file; what it holds now is shown, and adopted by who opens to write"
+            )
+            return Memtable(position.lsn)
         return found.memtable
 
     def _begin(self, base: BackendView, memtable: Memtable) -> None:
@@ -135,6 +169,7 @@ class Store:
             self.checkpointer.make_room,
             self._became_dirty,
             self._sync_later,
+            operations_check(self.backend),
         )
         self.indexes = Indexes(self.views, self.committer, rules, lambda: self._became_dirty(True))
         if memtable.records and not options.read_only:
@@ -236,6 +271,7 @@ class Store:
             cache_misses=0 if cache is None else cache.misses,
             cache_bytes=0 if cache is None else cache.bytes,
             failure=None if failure is None else str(failure),
+            layout=self.backend.layout(),
         )
 
     def _backend_bytes(self) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(home))
     for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(home / name.lower()))
-    monkeypatch.delenv("SESSIONDB_URL", raising=False)
+    for name in [name for name in os.environ if name.startswith("SESSIONDB_")]:
+        monkeypatch.delenv(name)
     folder = tmp_path / "page"
     folder.mkdir()
     monkeypatch.chdir(folder)

@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import types
+from collections.abc import Mapping
 from pathlib import Path
 
 from docs.pages import Block, blocks_of, name_of
@@ -21,10 +22,24 @@ COMMANDS = {"sessiondb", "cat", "cp", "echo", "ls", "mkdir", "mv", "printf"}
 _MARK = "--end-of-command--"
 
 
-class Page:
-    """A page whose blocks run in `folder`, which is empty and the current one."""
+def host_of(block: Block) -> str:
+    """The machine on which a block runs, where a page tells of several: ``host=NAME`` behind the language."""
+    return next((word.removeprefix("host=") for word in block.words if word.startswith("host=")), "")
 
-    def __init__(self, path: Path, folder: Path):
+
+class Page:
+    """A page whose blocks run in `folder`, which is empty and the current one.
+
+    Args:
+        path: the page.
+        folder: the folder.
+        hosts: what each host has in its environment; blocks of other hosts are left out. Python runs there as scripts.
+    """
+
+    _hosts: Mapping[str, Mapping[str, str]] = {"": {}}
+
+    def __init__(self, path: Path, folder: Path, hosts: Mapping[str, Mapping[str, str]] | None = None):
+        self._hosts = {"": {}, **(hosts or {})}
         self.blocks = blocks_of(path)
         self.name = name_of(path)
         self._folder = folder
@@ -43,11 +58,14 @@ class Page:
             for block, after in zip(self.blocks, [*self.blocks[1:], None], strict=True):
                 if "no-run" in block.words or block.language not in ("python", "console"):
                     continue
+                if host_of(block) not in self._hosts:
+                    continue
                 ran += 1
                 if block.language == "console":
                     self._run_console(block)
                     continue
-                printed = self._run_script(block) if "script" in block.words else self._run_python(block)
+                apart = "script" in block.words or host_of(block)
+                printed = self._run_script(block) if apart else self._run_python(block)
                 if after is not None and after.words == ("output",):
                     assert_alike(after.text, printed, after.place)
         finally:
@@ -67,8 +85,9 @@ class Page:
         path = self._folder / f"script{self._script}.py"
         path.write_text(block.text)
         ended = subprocess.run(
-            [sys.executable, path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=TIMEOUT_S
-        )
+            [sys.executable, path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=TIMEOUT_S,
+            env={**os.environ, **self._hosts[host_of(block)]},
+        )  # fmt: skip
         assert ended.returncode == 0, f"{block.place}: exit code {ended.returncode}\n{ended.stdout}"
         return ended.stdout
 
@@ -84,7 +103,8 @@ class Page:
         )
         ended = subprocess.run(
             ["bash", "-c", script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, timeout=TIMEOUT_S, env=os.environ | {"PATH": f"{bin_folder}:{os.environ['PATH']}"},
+            text=True, timeout=TIMEOUT_S,
+            env={**os.environ, **self._hosts[host_of(block)], "PATH": f"{bin_folder}:{os.environ['PATH']}"},
         )  # fmt: skip
         pieces = re.split(rf"\n{_MARK} (\d+)\n", ended.stdout)
         assert len(pieces) == 2 * len(commands) + 1, f"{block.place}: a command did not end\n{ended.stdout}"

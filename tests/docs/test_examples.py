@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 
 from docs.pages import PAGES, ROOT, Block, blocks_of, name_of
-from docs.running import Page, assert_alike
+from docs.running import Page, assert_alike, host_of
 
 RUNNABLE = ("python", "console")
 NOT_RUN_MAX = 4
 
 
 def runnable(page: Path) -> list[Block]:
-    return [block for block in blocks_of(page) if block.language in RUNNABLE]
+    """Those that run anywhere; what several hosts do is run by `test_hosts`."""
+    return [block for block in blocks_of(page) if block.language in RUNNABLE and not host_of(block)]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)], ids=name_of)

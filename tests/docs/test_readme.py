@@ -228,7 +228,7 @@ def test_after_a_failed_sync_the_store_refuses_writes_until_it_is_opened_again(e
 
 
 @pytest.mark.parametrize("name", ["store.json", "store.db", "store.lmdb"])
-@pytest.mark.parametrize("content", [b'{"mine": 1}', b"SQLite format 3\0" + bytes(84), b"hello\n", b"", b"[1]"])
+@pytest.mark.parametrize("content", [b'{"mine": 1}', b"SQLite format 3\0" + bytes(84), b"hello\n", b"{}", b"[1]"])
 def test_a_file_of_another_program_is_left_alone(content: bytes, name: str, empty_folder: Path) -> None:
     says("**Nothing foreign is overwritten.**")
     path = Path(name)

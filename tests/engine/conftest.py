@@ -1,5 +1,6 @@
 """Fixtures for tests of the engine: a disk that does not wait, and a store on it."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,15 @@ def all_bytes(tmp_path):
         return {str(file): file.read_bytes() for file in names}
 
     return read
+
+
+@pytest.fixture
+def settings_world(tmp_path, monkeypatch):
+    """No settings at all: the user's folders are in `tmp_path`, and the environment says nothing."""
+    for name in [name for name in os.environ if name.startswith("SESSIONDB_")]:
+        monkeypatch.delenv(name)
+    for name, folder in {"HOME": "home", "XDG_CONFIG_HOME": "config", "XDG_STATE_HOME": "state"}.items():
+        monkeypatch.setenv(name, str(tmp_path / folder))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path

@@ -102,7 +102,7 @@ def test_options_are_the_documented_defaults():
     assert msgspec.structs.asdict(Options()) == {
         "sync": "always", "sync_interval_ms": 1_000, "lock_timeout": 10.0, "checkpoint_bytes": 16 * 1024 * 1024,
         "checkpoint_records": 50_000, "checkpoint_age_s": 60.0, "cache_bytes": 32 * 1024 * 1024,
-        "read_only": False, "create": True,
+        "read_only": False, "create": True, "layout": None,
     }  # fmt: skip
 
 

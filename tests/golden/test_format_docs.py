@@ -30,7 +30,8 @@ EXAMPLES = [
 
 
 def test_every_format_has_its_page() -> None:
-    assert set(PAGES) == {"head.md", "json.md", "lmdb.md", "log.md", "postgres.md", "sqlite.md"}
+    formats = {"head.md", "json.md", "lmdb.md", "log.md", "postgres.md", "session-layouts.md", "sqlite.md"}
+    assert set(PAGES) == formats
 
 
 def test_every_format_whose_bytes_are_all_ours_has_a_worked_example() -> None:

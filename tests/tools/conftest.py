@@ -16,6 +16,8 @@ import pytest
 import sessiondb
 from sessiondb_tools.main import main
 
+from .hosts import Host
+
 
 class Outcome(NamedTuple):
     code: int
@@ -38,7 +40,9 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.delenv("SESSIONDB_URL", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    for name in [name for name in os.environ if name.startswith("SESSIONDB_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.chdir(tmp_path)
 
@@ -206,3 +210,15 @@ def tear(store: str) -> None:
     end = len(data.rstrip(b"\0"))
     segment.write_bytes(data[: end - 5] + bytes(len(data) - end + 5))
     (log_of(store) / "HEAD").unlink()
+
+
+@pytest.fixture
+def alpha(tmp_path: Path, pg_path: str, run: Callable[..., Outcome]) -> Host:
+    """One of two hosts that share a store on a server, which is not there yet."""
+    return Host("alpha", tmp_path / "alpha", pg_path, run)
+
+
+@pytest.fixture
+def beta(tmp_path: Path, pg_path: str, run: Callable[..., Outcome]) -> Host:
+    """The other one."""
+    return Host("beta", tmp_path / "beta", pg_path, run)

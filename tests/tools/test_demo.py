@@ -22,6 +22,8 @@ from sessiondb_tools.demo.plan import NUMBER_FIELD, Plan, with_number
 from sessiondb_tools.demo.proof import Expected
 from sessiondb_tools.exit_codes import CommandError
 
+from .conftest import tree
+
 RECORDS = [(f"k{n}", {"n": n}) for n in range(23)]
 SHORT = ["--seconds", "1.5", "--rounds", "2"]
 
@@ -417,3 +419,62 @@ def test_the_sample_is_of_sessions():
     assert len(records) == 60
     fields = ["session", "repoUrl", "repoName", "branch", "createdAt", "taskId", "repoPath"]
     assert all(list(record) == fields and key == record["session"] for key, record in records)
+
+
+# ---- on a server
+
+
+def stores_in(pg_admin, schema) -> set[str]:
+    """Every namespace of which anything is there."""
+    found = set()
+    for table in ("meta", "owners", "tables", "records"):
+        rows = pg_admin.execute(f'SELECT DISTINCT ns FROM "{schema}".sessiondb_{table}').fetchall()
+        found |= {name for (name,) in rows}
+    return found
+
+
+def views_in(pg_admin, schema) -> list[str]:
+    rows = pg_admin.execute("SELECT viewname FROM pg_views WHERE schemaname = %s", [schema]).fetchall()
+    return [name for (name,) in rows]
+
+
+def test_on_a_server_the_demo_proves_the_same_and_leaves_nothing(alpha, pg_admin, pg_schema, tmp_path):
+    with alpha.open() as db:
+        db.table("mine")["a"] = 1
+    before = tree(alpha.log)
+    done = alpha("demo", *SHORT)
+    assert done.code == 0, done.out + done.err
+    assert done.err == ""
+    assert re.search(r"^PostgreSQL: PROVED over \d kills? and ", done.out, re.MULTILINE)
+    assert "written to the new namespace demo_" in done.out
+    assert "checked, as `sessiondb check` does: fine" in done.out
+    assert stores_in(pg_admin, pg_schema) == {"team"}
+    assert views_in(pg_admin, pg_schema) == ["team_mine"]
+    assert list(tmp_path.glob("sessiondb-demo-*")) == []
+    assert tree(alpha.log) == before
+
+
+def test_on_a_server_the_demo_keeps_its_store_when_it_is_told_to(alpha, pg_admin, pg_schema, tmp_path):
+    done = alpha("demo", "--dir", "kept", "--seconds", "1", "--rounds", "1", "--json")
+    assert done.code == 0, done.err
+    (result,) = done.json["results"]
+    (namespace,) = stores_in(pg_admin, pg_schema)
+    assert f"namespace={namespace}&" in result["location"]
+    assert "//***@" in result["location"]
+    location = f"{alpha.url.partition('&namespace')[0]}&namespace={namespace}&log_dir={done.json['folder']}"
+    assert alpha("tables", db=location).out == "records  json  60 records\n"
+
+
+def test_the_demo_runs_on_a_server_or_on_files_of_its_own(run, tmp_path):
+    for location in ("x.json", str(tmp_path / "x.db"), "memory:"):
+        done = run("demo", "--db", location)
+        assert done.code == 2
+        assert "--db is for postgresql:// URLs" in done.err
+
+
+def test_a_server_that_is_away_ends_the_demo(run, tmp_path):
+    done = run("demo", "--db", "postgresql://me:geheim@127.0.0.1:1/x", *SHORT)
+    assert done.code == 3
+    assert "the demo's writer did not start" in done.err
+    assert "geheim" not in done.out + done.err
+    assert list(tmp_path.glob("sessiondb-demo-*")) == []

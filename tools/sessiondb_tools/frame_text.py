@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -13,12 +12,13 @@ from sessiondb.wal.format import SEAL, SEGMENT_HEADER_BYTES, SegmentHeader, Segm
 from sessiondb.wal.operations import Delete, Index, Operation, Put, PutBytes, Unindex, decode_operations
 from sessiondb.wal.reader import Frame, FrameReader, last_nonzero
 
-from .output import shown
+from .output import as_time, shown
 
 __all__ = [
     "Stop",
     "frame_json",
     "frame_lines",
+    "operation_json",
     "read_segment",
     "segment_json",
     "segment_line",
@@ -111,13 +111,14 @@ def frame_json(name: SegmentName, frame: Frame) -> dict[str, object]:
     made["type"] = TYPES[frame.header.type]
     if frame.header.type != SEAL:
         try:
-            made["operations"] = [_operation_json(operation) for operation in decode_operations(frame.payload)]
+            made["operations"] = [operation_json(operation) for operation in decode_operations(frame.payload)]
         except ValueError as error:
             made["problem"] = f"the payload does not decode: {error}"
     return made
 
 
-def _operation_json(operation: Operation) -> dict[str, object]:
+def operation_json(operation: Operation) -> dict[str, object]:
+    """An operation, with the record as it was logged."""
     if isinstance(operation, Put):
         return {"op": "put", "table": operation.table, "key": operation.key, "record": msgspec.Raw(operation.image)}
     if isinstance(operation, PutBytes):
@@ -149,7 +150,7 @@ def header_lines(header: SegmentHeader) -> list[str]:
     follows = "follows nothing" if before is None else f"follows {before} up to offset {header.prev_end}"
     return [
         f"{0:>10}  segment header  epoch {header.epoch}  first LSN {header.first_lsn}  salt {header.salt:08x}  "
-        f"crc {header.crc:08x}  {_time(header.created_us)}",
+        f"crc {header.crc:08x}  {as_time(header.created_us)}",
         f"{'':>10}  uuid {header.uuid.hex()}  {follows}",
     ]
 
@@ -159,7 +160,7 @@ def frame_lines(frame: Frame) -> list[str]:
     header = frame.header
     first = (
         f"{frame.offset:>10}  {TYPES[header.type]:<11}  LSN {header.lsn:<8}  length {header.length:<7}  "
-        f"undurable {header.undurable:<4}  {_time(header.time_us)}  crc {header.crc:08x}  prev {header.prev:08x}  "
+        f"undurable {header.undurable:<4}  {as_time(header.time_us)}  crc {header.crc:08x}  prev {header.prev:08x}  "
         f"payload {header.payload_crc:08x}"
     )
     if header.type == SEAL:
@@ -200,11 +201,3 @@ def _cut(text: str) -> str:
     if len(text) <= IMAGE_CHARACTERS_MAX:
         return text
     return f"{text[:IMAGE_CHARACTERS_MAX]}... ({len(text):,} characters)"
-
-
-def _time(us: int) -> str:
-    seconds, rest = divmod(us, 1_000_000)
-    try:
-        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:06d}Z"
-    except (OverflowError, ValueError, OSError):
-        return f"{us} us"

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Literal, NamedTuple
 
+from sessiondb.adoption import refused
 from sessiondb.backend import Backend, BackendView, Identity, Position, TableKind
 from sessiondb.errors import BackendError, CorruptionError, StoreBusyError, StoreFailedError, WrongBackendError
 from sessiondb.files import File, Files
@@ -24,8 +25,21 @@ from sessiondb.wal.verdict import segment_names
 
 from .locations import Place
 from .record_check import TableLook, check_changes, check_table
+from .standing import Standing, standing_of, unknown_log
 
-__all__ = ["Depth", "Hints", "Look", "Part", "Problem", "QuarantinedFile", "inspect", "quarantined", "share_open"]
+__all__ = [
+    "Depth",
+    "Hints",
+    "Look",
+    "Part",
+    "Problem",
+    "QuarantinedFile",
+    "Snapshots",
+    "inspect",
+    "quarantined",
+    "read_hints",
+    "share_open",
+]
 
 Part = Literal["backend", "records", "log"]
 Depth = Literal["glance", "verify", "check"]
@@ -55,7 +69,9 @@ class Problem(NamedTuple):
 class Hints(NamedTuple):
     """What HEAD says; it may be behind the log, or after a power cut ahead of it."""
 
+    uuid: bytes
     epoch: int
+    applied_lsn: int
     last_lsn: int
     durable_lsn: int
 
@@ -70,7 +86,7 @@ class Look(NamedTuple):
     """The tables as the backend has them."""
     backend_bytes: int
     survey: Survey | None
-    """The log, judged; ``None`` also when there is no log folder."""
+    """The log, judged; ``None`` also when there is no log folder, or none of this store's."""
     hints: Hints | None
     segments: int
     log_bytes: int
@@ -78,6 +94,19 @@ class Look(NamedTuple):
     problems: list[Problem]
     settled: bool = True
     """False: the store was being written, and no two looks agreed."""
+    standing: Standing | None = None
+    """Who owns the store, if it is on a server."""
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether everything is sound, and nothing was left behind on this host."""
+        return not self.problems and (self.standing is None or self.standing.stranded is None)
+
+    @property
+    def log_follows(self) -> str:
+        """What the log on this host goes on from."""
+        lost_after = None if self.standing is None else self.standing.owner.lost_after
+        return "the backend" if lost_after is None else f"LSN {lost_after}, where another host took over"
 
 
 def share_open(files: Files, place: Place) -> StoreLocks | Holder | None:
@@ -114,7 +143,7 @@ def inspect(files: Files, place: Place, *, locked: bool, depth: Depth) -> Look:
     before: list[Problem] | None = None
     for _ in range(LOOKS_MAX):
         try:
-            look = _look(_Snapshots(), place, depth)
+            look = _look(Snapshots(), place, depth)
         except (FileNotFoundError, StoreFailedError) as error:
             if not isinstance(error, FileNotFoundError) and not isinstance(error.__cause__, FileNotFoundError):
                 raise
@@ -124,19 +153,20 @@ def inspect(files: Files, place: Place, *, locked: bool, depth: Depth) -> Look:
             return look
         before = look.problems
         time.sleep(PAUSE_S)
-    return _look(_Snapshots(), place, depth)._replace(settled=False)
+    return _look(Snapshots(), place, depth)._replace(settled=False)
 
 
 def _places(problems: list[Problem]) -> list[object]:
     return [problem.place for problem in problems]
 
 
-class _Snapshots(Files):
+class Snapshots(Files):
     """Files that are read as a whole when they are opened: what is appended later does not show."""
 
     def open(
         self, path: str, *, create: bool = False, exclusive: bool = False, read_only: bool = False, mode: int = 0o600
     ) -> File:
+        """Open a file and read all of it."""
         assert read_only
         return _Snapshot(super().open(path, read_only=True))
 
@@ -160,15 +190,20 @@ def _look(files: Files, place: Place, depth: Depth) -> Look:
         return Look(None, None, {}, 0, *_look_at_log(files, place, None, None, problems), problems)
     with closing(opened[0]) as backend, closing(opened[1]) as view:
         # The log at once: a process that has the store may drop the segments that this view needs.
-        found = _look_at_log(files, place, backend.identity(), view.position, problems)
+        standing = _look_at_owner(files, place, backend, problems) if place.backend.remote else None
+        found = _look_at_log(files, place, backend.identity(), view.position, problems, standing)
+        edit, last = backend.foreign_edit(), 0 if found.survey is None else found.survey.contents.last_lsn
+        if edit is not None and last > edit.logged_lsn:
+            text = str(refused(place.folder, view.position, last))
+            problems.append(Problem("backend", text, text))
         if depth != "glance":
             with _noting("backend", problems):
                 problems += [Problem("backend", text, text) for text in backend.check()]
         tables = _look_at_tables(view, problems, every_record=depth == "check")
-        if depth == "check" and found.survey is not None:
+        if depth == "check" and found.survey is not None and (standing is None or standing.owner.is_current):
             texts = check_changes(found.survey.memtable, {name: table.kind for name, table in tables.items()})
             problems += [Problem("log", text, text) for text in texts]
-        return Look(backend.identity(), view.position, tables, backend.size(), *found, problems)
+        return Look(backend.identity(), view.position, tables, backend.size(), *found, problems, standing=standing)
 
 
 class _LogLook(NamedTuple):
@@ -178,20 +213,60 @@ class _LogLook(NamedTuple):
     bytes: int
 
 
+def _look_at_owner(files: Files, place: Place, backend: Backend, problems: list[Problem]) -> Standing | None:
+    standing = None
+    with _noting("log", problems):
+        standing = standing_of(files, place.folder, backend)
+        if standing.is_unknown:
+            raise unknown_log(place.folder)
+    return standing
+
+
 def _look_at_log(
-    files: Files, place: Place, identity: Identity | None, position: Position | None, problems: list[Problem]
+    files: Files,
+    place: Place,
+    identity: Identity | None,
+    position: Position | None,
+    problems: list[Problem],
+    standing: Standing | None = None,
 ) -> _LogLook:
     found = hints = None
     segments = log_bytes = 0
     if files.stat(place.folder) is not None:
         with _noting("log", problems):
-            hints = _hints(read_head(files, place.folder), identity)
+            hints = read_hints(files, place.folder, identity)
             sizes = [files.stat(f"{place.folder}/{name}") for name in segment_names(files, place.folder)]
             segments, log_bytes = len(sizes), sum(info.size for info in sizes if info is not None)
-            if identity is not None and position is not None:
-                found = survey(files, place.folder, identity.uuid, position.lsn)
-                check_epoch(found.contents, position, place.folder)
+            start = _start_of_log(place, position, standing)
+            if identity is not None and start is not None:
+                found = survey(files, place.folder, identity.uuid, start)
+                _check_epoch(found, place, position)
     return _LogLook(found, hints, segments, log_bytes)
+
+
+def _start_of_log(place: Place, position: Position | None, standing: Standing | None) -> int | None:
+    """The LSN behind which the log on this host goes on; ``None``: it cannot be told, or no log here is the store's.
+
+    When another host took a store over, that is where it did: what comes behind is stranded, not waiting.
+    """
+    if position is None or not place.backend.remote:
+        return None if position is None else position.lsn
+    if standing is None:
+        return None
+    return position.lsn if standing.owner.is_current else standing.owner.lost_after
+
+
+def _check_epoch(found: Survey, place: Place, position: Position | None) -> None:
+    """Refuse a log and a backend of which one was put back to an earlier state, as opening does."""
+    assert position is not None
+    if not place.backend.remote:
+        check_epoch(found.contents, position, place.folder)
+    elif found.contents.highest_epoch > position.epoch:
+        raise CorruptionError(
+            f"the log has epoch {found.contents.highest_epoch}, the server is at {position}: it was put back to an "
+            "earlier state", path=place.folder,
+            advice=f"find out which one is right; to go on without the log, move {place.folder} away",
+        )  # fmt: skip
 
 
 def _look_at_tables(view: BackendView, problems: list[Problem], *, every_record: bool) -> dict[str, TableLook]:
@@ -230,13 +305,21 @@ def _noting(part: Part, problems: list[Problem], *, known: bool = False) -> Iter
             raise
 
 
-def _hints(head: bytes, identity: Identity | None) -> Hints | None:
+def read_hints(files: Files, folder: str, identity: Identity | None = None) -> Hints | None:
+    """What HEAD says, of this store or any; ``None``: nothing."""
+    head = read_head(files, folder)
     slot = newest_slot(head)
     if slot is None or (identity is not None and slot.uuid != identity.uuid):
         return None
     last = decode_position(head, slot.uuid, slot.epoch)
     durable = decode_durable(head, slot.uuid)
-    return Hints(slot.epoch, slot.last_lsn if last is None else last[0], max(durable.values(), default=0))
+    return Hints(
+        slot.uuid,
+        slot.epoch,
+        slot.applied,
+        slot.last_lsn if last is None else last[0],
+        max(durable.values(), default=0),
+    )
 
 
 def _problem(part: Part, error: CorruptionError) -> Problem:
@@ -245,7 +328,7 @@ def _problem(part: Part, error: CorruptionError) -> Problem:
 
 def _open_backend(files: Files, place: Place, problems: list[Problem]) -> tuple[Backend, BackendView] | None:
     """The backend and a view of it; ``None`` when it is damaged, or is not there although the log is."""
-    path = place.location.path
+    path = place.location.path  # never shown: of a server it may hold a password
     try:
         if place.backend.exists(files, path):
             backend = place.backend.open(files, path, create=False, read_only=True)
@@ -254,7 +337,7 @@ def _open_backend(files: Files, place: Place, problems: list[Problem]) -> tuple[
             except BaseException:
                 backend.close()
                 raise
-        text = f"the store {path} is missing, but its log is there; next: put the store back from a backup"
+        text = f"the store {place.location} is missing, but its log is there; next: put the store back from a backup"
         problems.append(Problem("backend", text, text))
     except CorruptionError as error:
         problems.append(_problem("backend", error))

@@ -7,14 +7,18 @@ and `run`, which returns the exit code.
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-__all__ = ["main"]
+from .masking import Parser, masked
+
+__all__ = ["VERBS", "main", "make_parser"]
+
+USAGE_WIDTH = 100
 
 
 class Verb(NamedTuple):
@@ -32,10 +36,15 @@ VERBS = {
     "patch": Verb("patch", "set and remove fields of a record"),
     "delete": Verb("delete", "remove records"),
     "find": Verb("find", "print the records whose fields hold what is asked for"),
+    "search": Verb("search", "print the sessions that hold a text"),
     "list": Verb("list", "print the records of a table in key order"),
     "tables": Verb("tables", "print the tables with their kinds and counts"),
     "checkpoint": Verb("checkpoint", "move what is in the log into the backend"),
-    "import": Verb("import_", "store the records of a JSON or JSON Lines file"),
+    "import": Verb("import_", "store what other programs left behind: JSON, CSV, sqlitedict, diskcache, shelve, ..."),
+    "init": Verb("init", "make the store; --print shows what a server needs"),
+    "config show": Verb("config_show", "print each setting with its value and where it comes from"),
+    "completion": Verb("completion", "print a script that completes the command in bash or zsh"),
+    "export": Verb("export", "write records as JSON Lines; what another host's take-over left here"),
     "check": Verb("check", "read everything there is and say what is wrong, changing nothing"),
     "log dump": Verb("log_dump", "print the log's segments and frames"),
     "log verify": Verb("log_verify", "check log and backend, changing nothing"),
@@ -65,11 +74,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     from . import exit_codes
 
     name, rest = _split(given)
-
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("sessiondb: %(message)s"))
-    logger = logging.getLogger("sessiondb")
-    logger.addHandler(handler)
     try:
         code = _without_verb(given) if name is None else _run(name, rest)
         sys.stdout.flush()
@@ -85,10 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if message is None:
             raise
         _flush_stdout()  # what was printed comes before the error
-        print(f"sessiondb {name}: {message}", file=sys.stderr)
+        print(f"sessiondb {name}: {masked(message)}", file=sys.stderr)
         return exit_codes.exit_code(error)
-    finally:
-        logger.removeHandler(handler)
 
 
 def _split(given: list[str]) -> tuple[str | None, list[str]]:
@@ -103,19 +105,43 @@ def _split(given: list[str]) -> tuple[str | None, list[str]]:
 def _run(name: str, rest: list[str]) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # JSON is UTF-8 in every locale
+    module = _module(name)
+    try:
+        arguments = _parse(make_parser(name, module, full_width="-h" in rest or "--help" in rest), rest)
+    except SystemExit as error:  # argparse has said what is wrong, or printed the help
+        return int(error.code or 0)
+    from .messages import hide_messages, show_messages
+
+    show_messages()
+    try:
+        return module.run(arguments)
+    finally:
+        hide_messages()
+
+
+def _module(name: str) -> VerbModule:
     module: VerbModule = import_module(f".verbs.{VERBS[name].module}", __package__)
-    parser = argparse.ArgumentParser(
+    return module
+
+
+def make_parser(name: str, module: VerbModule | None = None, *, full_width: bool = True) -> argparse.ArgumentParser:
+    """The parser of a verb.
+
+    Args:
+        name: the verb.
+        module: its module, if that is at hand.
+        full_width: use the terminal's width. Asking for it imports what unpacks archives, too much for every command.
+    """
+    module = module or _module(name)
+    formatter: Any = argparse.RawDescriptionHelpFormatter
+    parser = Parser(
         prog=f"sessiondb {name}",
         description=module.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=formatter if full_width else partial(formatter, width=USAGE_WIDTH),
         allow_abbrev=False,
     )
     module.add_arguments(parser)
-    try:
-        arguments = _parse(parser, rest)
-    except SystemExit as error:  # argparse has said what is wrong, or printed the help
-        return int(error.code or 0)
-    return module.run(arguments)
+    return parser
 
 
 def _parse(parser: argparse.ArgumentParser, rest: list[str]) -> argparse.Namespace:
@@ -175,7 +201,7 @@ def _without_verb(given: list[str]) -> int:
 
         print(f"sessiondb {sessiondb.__version__}")
         return 0
-    print(f"sessiondb: {_unknown(given)}; next: sessiondb --help" if given else _usage(), file=sys.stderr)
+    print(f"sessiondb: {masked(_unknown(given))}; next: sessiondb --help" if given else _usage(), file=sys.stderr)
     return 2
 
 
@@ -185,8 +211,8 @@ def _unknown(given: list[str]) -> str:
     if given[0].startswith("-"):
         return f"the verb comes first, then its options: sessiondb VERB {given[0]} ..."
     near = get_close_matches(" ".join(given[:2]), VERBS) or get_close_matches(given[0], VERBS)
-    if given[0] == "log":
-        near = [name for name in VERBS if name.startswith("log ")]
+    family = [name for name in VERBS if name.startswith(f"{given[0]} ")]
+    near = family or near
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     return f"there is no verb {given[0]!r}{hint}"
 
@@ -202,7 +228,9 @@ def _usage() -> str:
     lines += [
         "",
         "sessiondb VERB --help says what a verb takes.",
-        "Without --db: $SESSIONDB_URL, else $XDG_STATE_HOME/sessiondb/sessions.json (~/.local/state without it).",
+        "Without --db: what SESSIONDB_URL or SESSIONDB_BACKEND mean, else what the configuration file means (--config,",
+        "SESSIONDB_CONFIG, ~/.config/sessiondb/config.toml), else ~/.local/state/sessiondb/sessions.json.",
+        "`sessiondb config show` says which it is, and why.",
         "Exit codes: 0 fine, 1 damage or a difference found, 2 wrong usage, 3 could not look or act.",
     ]
     return "\n".join(lines)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,6 +11,7 @@ import msgspec
 
 __all__ = [
     "as_text",
+    "as_time",
     "compact",
     "count",
     "indexes_of",
@@ -48,7 +49,12 @@ def say_absent(verb: str, key: str, table: str, location: str) -> None:
 
 def compact(value: object) -> str:
     """A value as JSON in one line."""
-    return msgspec.json.encode(value).decode()
+    try:
+        return msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:  # a path that is no UTF-8
+        import json
+
+        return json.dumps(msgspec.to_builtins(value), separators=(",", ":"))
 
 
 def as_text(record: Any) -> str:
@@ -56,10 +62,23 @@ def as_text(record: Any) -> str:
     return msgspec.json.format(msgspec.json.encode(record), indent=2).decode()
 
 
+def as_time(us: int) -> str:
+    """Microseconds since 1970 in UTC, ISO 8601; as a number where that cannot be."""
+    seconds, rest = divmod(us, 1_000_000)
+    try:
+        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:06d}Z"
+    except (OverflowError, ValueError, OSError):
+        return f"{us} us"
+
+
 def shown(text: str) -> str:
     """A key or name as it is, or as a JSON string where it would not show plainly in a terminal."""
     plain = text.isprintable() and text and not text[0].isspace() and not text[-1].isspace() and text[0] != '"'
-    return text if plain else json.dumps(text)
+    if plain:
+        return text
+    import json  # not for every start of the command
+
+    return json.dumps(text)
 
 
 def count(number: int, noun: str) -> str:

@@ -9,8 +9,12 @@ code 1 if that does not hold; the stores are then kept. A table of latencies of 
 
 --input takes what `sessiondb import` takes; without --id the records of an array or of JSON Lines are numbered.
 
+With --db it runs on a server instead of on files: in a namespace of its own, which is removed again, with the log on
+this machine. No store that is there is touched.
+
   sessiondb demo
   sessiondb demo --dir .
+  sessiondb demo --db postgresql://me@db.example/app
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--input", metavar="FILE", help="records to write (default: a sample that comes with sessiondb)"
     )
     parser.add_argument("--id", metavar="FIELD", help="the field of the input that holds a record's key")
+    parser.add_argument("--db", metavar="URL", help="run on this PostgreSQL server, in a namespace of its own")
     parser.add_argument("--dir", metavar="DIR", help="keep the stores, in a new folder in this one")
     parser.add_argument("--seconds", type=float, default=20.0, help="about how long it takes (default: %(default)s)")
     parser.add_argument(
@@ -45,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.rounds < 1:
         raise CommandError(f"--rounds is {arguments.rounds}; it must be at least 1", USAGE)
     from ..demo.run import run_demo
+    from ..demo.server import OnServer
 
     return run_demo(
         input_path=arguments.input,
@@ -53,4 +59,5 @@ def run(arguments: argparse.Namespace) -> int:
         seconds=arguments.seconds,
         rounds=arguments.rounds,
         as_json=arguments.json,
+        server=None if arguments.db is None else OnServer(arguments.db),
     )

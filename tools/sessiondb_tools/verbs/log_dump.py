@@ -36,6 +36,7 @@ from ..frame_text import (
 )
 from ..locations import Place, add_store_options, find_store
 from ..output import print_json
+from ..standing import standing_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -124,15 +125,24 @@ def _ends(headers: dict[SegmentName, SegmentHeader | None]) -> dict[SegmentName,
 
 def _roles(files: Files, place: Place) -> dict[SegmentName, str]:
     """What recovery would make of each segment; empty when that cannot be told."""
+    needed = "needed"
     try:
         backend = place.backend.open(files, place.location.path, create=False, read_only=True)
         try:
-            found = survey(files, place.folder, backend.identity().uuid, backend.position().lsn)
+            start: int | None = backend.position().lsn
+            if place.backend.remote:
+                standing = standing_of(files, place.folder, backend)
+                start = start if standing.owner.is_current else standing.owner.lost_after
+                if not standing.owner.is_current:
+                    needed = "not needed any more" if standing.stranded is None else "stranded: another host took over"
+            if start is None:
+                return {}
+            found = survey(files, place.folder, backend.identity().uuid, start)
         finally:
             backend.close()
     except SessionDBError:
         return {}
     contents = found.contents
-    roles = dict.fromkeys(contents.needed, "needed")
+    roles = dict.fromkeys(contents.needed, needed)
     roles |= dict.fromkeys(contents.leftovers, "leftover: not needed any more")
     return roles | dict.fromkeys(contents.unfinished, "never finished")

@@ -2,7 +2,8 @@
 
 Everything is read: the backend with its checksum, every frame that the backend has not applied, and the witnesses of
 what was acknowledged as durable. Exit code 0 when all is well (a torn tail is: nobody was told that it is durable, and
-the next opening cuts it), 1 for damage, 3 when it could not look.
+the next opening cuts it), 1 for damage, or transactions of this host that never reached the server, 3 when it could not
+look.
 
   sessiondb log verify --db sessions.json
 """
@@ -18,6 +19,7 @@ from ..exit_codes import DAMAGE, FINE, NOT_DONE, CommandError
 from ..inspection import Depth, Look, inspect, share_open
 from ..locations import Place, add_store_options, find_store
 from ..output import count, print_fields, print_json
+from ..standing import standing_json, standing_rows
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_json(_as_json(place, look, notices))
     else:
         _print(place, look, notices)
-    return DAMAGE if look.problems else FINE
+    return FINE if look.is_fine else DAMAGE
 
 
 def look_at(arguments: argparse.Namespace, depth: Depth) -> tuple[Place, Look, list[str]]:
@@ -68,7 +70,7 @@ def _notices(place: Place, look: Look) -> list[str]:
     if look.identity is None:
         return ["the log was not judged: that takes the backend; next: `sessiondb log dump` prints what it has"]
     if found is None:
-        return [] if look.problems else [f"there is no log ({place.folder}): the store is as the backend has it"]
+        return [] if look.problems else [_no_log(place, look)]
     contents = found.contents
     notices = list(found.notices)
     if contents.torn is not None:
@@ -85,13 +87,21 @@ def _notices(place: Place, look: Look) -> list[str]:
     return notices
 
 
+def _no_log(place: Place, look: Look) -> str:
+    if look.standing is not None and not look.standing.is_free:
+        host = look.standing.owner.host
+        return f"the log is on the host {host}: what that one has not moved to the server yet was not looked at"
+    return f"there is no log ({place.folder}): the store is as the backend has it"
+
+
 def _as_json(place: Place, look: Look, notices: list[str]) -> dict[str, object]:
     contents = None if look.survey is None else look.survey.contents
     return {
         "location": str(place.location),
-        "fine": not look.problems,
+        "fine": look.is_fine,
         "problems": [problem.text for problem in look.problems],
         "notices": notices,
+        **standing_json(look.standing),
         "applied": None if look.position is None else str(look.position),
         "last_lsn": None if contents is None else contents.last_lsn,
         "segments": look.segments,
@@ -113,10 +123,11 @@ def _print(place: Place, look: Look, notices: list[str]) -> None:
     rows.append(("log", f"{count(look.segments, 'segment')}, {count(look.log_bytes, 'byte')}"))
     if look.survey is not None:
         contents = look.survey.contents
-        rows.append(
-            ("", f"{count(contents.transactions, 'transaction')} behind the backend, up to LSN {contents.last_lsn}")
-        )
+        behind = f"{count(contents.transactions, 'transaction')} behind {look.log_follows}"
+        rows.append(("", f"{behind}, up to LSN {contents.last_lsn}"))
     rows += [("notice", notice) for notice in notices]
     rows += [("DAMAGE", problem.text) for problem in look.problems]
-    rows.append(("verdict", "damaged: do not write; copy the store aside" if look.problems else "fine"))
+    rows += standing_rows(look.standing)
+    verdict = "fine" if look.is_fine else "the store is fine, but transactions of this host never reached it"
+    rows.append(("verdict", "damaged: do not write; copy the store aside" if look.problems else verdict))
     print_fields(rows)
