@@ -1,7 +1,8 @@
 """PostgreSQL against its floors, in one run: ``python -m sessiondb_bench.postgres --dsn URL [--rounds N]``.
 
 The URL is that of a database in which the role may make schemas; the schema ``sessiondb_bench`` is made and removed.
-Engine and floor take turns, so that a busy machine disturbs both; the median of the rounds' ratios counts.
+Engine and floor take turns, so that a busy machine disturbs both, and each operation is timed by itself: the medians
+count, which say little of operations that another program got in the way of.
 
 * durable put: `Table.put` of a store on the server against one in a SQLite file: the log is the same;
 * checkpoint: 10,000 changed records moved by `Database.checkpoint`, against bare ``INSERT .. SELECT .. FROM unnest``
@@ -30,7 +31,7 @@ import msgspec
 
 import sessiondb
 
-from .ratios import RECORD, Timer, measure, timed
+from .ratios import RECORD
 
 __all__ = ["main"]
 
@@ -39,8 +40,6 @@ RECORDS = 20_000
 MOVED = 10_000
 MANY = 100
 CHUNK = 1_000
-
-Statement = Callable[[str, Any], Any]
 
 
 def _records(count: int, mark: int = 0) -> dict[str, Any]:
@@ -111,6 +110,20 @@ class Bare:
         self.connection.close()
 
 
+def turns(rounds: int, arguments: list[Any], works: dict[str, Callable[[Any], object]]) -> dict[str, list[float]]:
+    """Microseconds of each operation; in each round one does all arguments, then the other."""
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    for number in range(rounds):
+        names = list(works)[:: 1 if number % 2 else -1]
+        for name in names:
+            work, note = works[name], taken[name].append
+            for argument in arguments:
+                began = time.perf_counter()
+                work(argument)
+                note((time.perf_counter() - began) * 1e6)
+    return taken
+
+
 def puts(dsn: str, folder: str, rounds: int) -> dict[str, Any]:
     """Durable puts, beside those of SQLite."""
     options: dict[str, Any] = {"checkpoint_records": 10**9, "checkpoint_bytes": 10**12, "checkpoint_age_s": 1e9}
@@ -118,49 +131,42 @@ def puts(dsn: str, folder: str, rounds: int) -> dict[str, Any]:
         sessiondb.open(f"{folder}/x.db", **options) as file,
         _store(dsn, folder, "puts") as server,
     ):
-        tables = {"sqlite": file.table("t"), "postgres": server.table("t")}
-        timers = {
-            name: timed(lambda n, table=table: table.put(f"k{n % 20_000:07}", RECORD))  # type: ignore[misc]
-            for name, table in tables.items()
-        }
-        figures = measure(rounds, 300, timers)
-    return {
-        "durable put: SQLite's": _ratio(figures["postgres"], figures["sqlite"]),
-        "durable put, us": statistics.median(figures["postgres"]),
-    }
+        mine, floor = server.table("t"), file.table("t")
+        keys = [f"k{number:07}" for number in range(100)]
+        taken = turns(
+            rounds, keys, {"mine": lambda key: mine.put(key, RECORD), "floor": lambda key: floor.put(key, RECORD)}
+        )
+    return _compared("durable put", "SQLite's", taken)
 
 
 def checkpoints(dsn: str, folder: str, rounds: int, bare: Bare) -> dict[str, Any]:
     """10,000 records that are there already are replaced, each round."""
-    mine: list[float] = []
-    floor: list[float] = []
+    taken: dict[str, list[float]] = {"mine": [], "floor": []}
     with _store(dsn, folder, "checkpoints") as db:
         for mark in range(rounds + 1):
             records = _records(MOVED, mark)
             images = {key: msgspec.json.encode(record) for key, record in records.items()}
             db.table("t").put_many(records, sync="never")
             db.sync()
-            turns: list[tuple[list[float], Callable[[], None]]] = [
-                (floor, lambda images=images: bare.put_all(images)),  # type: ignore[misc]
-                (mine, db.checkpoint),
-            ]
-            for seconds, work in turns[:: 1 if mark % 2 else -1]:
-                began = time.perf_counter()
-                work()
-                seconds.append(time.perf_counter() - began)
+            works: dict[str, Callable[[Any], object]] = {
+                "floor": lambda _, images=images: bare.put_all(images),  # type: ignore[misc]
+                "mine": lambda _: db.checkpoint(),
+            }
+            for name, figures in turns(1, [None], dict(list(works.items())[:: 1 if mark % 2 else -1])).items():
+                taken[name] += figures if mark else []  # the first one inserts, and finds nothing prepared
             bare.cursor.execute(f'VACUUM "{SCHEMA}".bare, "{SCHEMA}".sessiondb_records'.encode())
-    mine, floor = mine[1:], floor[1:]  # the first one inserts, and finds nothing prepared
+    mine, floor = (MOVED / statistics.median(taken[name]) * 1e6 for name in ("mine", "floor"))
     return {
-        "checkpoint of 10,000, rate: bare unnest's": _ratio(floor, mine),
-        "checkpoint of 10,000, records/s": MOVED / statistics.median(mine),
-        "bare unnest, records/s": MOVED / statistics.median(floor),
+        "checkpoint of 10,000, rate: bare unnest's": mine / floor,
+        "checkpoint of 10,000, records/s": mine,
+        "bare unnest, records/s": floor,
     }
 
 
 def reads(dsn: str, folder: str, rounds: int, bare: Bare) -> dict[str, Any]:
     """Records that only the server has."""
     records = _records(RECORDS)
-    keys = random.Random(1).sample(list(records), 2_000)
+    keys = random.Random(1).sample(list(records), 1_000)
     groups = [random.Random(number).sample(list(records), MANY) for number in range(50)]
     with _store(dsn, folder, "reads", cache_bytes=0) as db:
         table = db.table("t")
@@ -172,33 +178,17 @@ def reads(dsn: str, folder: str, rounds: int, bare: Bare) -> dict[str, Any]:
         bare.begin()
         assert table[keys[0]] == bare.get(keys[0])
         assert table.get_many(groups[0]) == bare.get_many(groups[0])
-        single = measure(rounds, len(keys), {"bare": _over(keys, bare.get), "get": _over(keys, table.__getitem__)})
-        many = measure(
-            rounds, len(groups), {"bare": _over(groups, bare.get_many), "many": _over(groups, table.get_many)}
-        )
+        single = turns(rounds, keys, {"mine": table.__getitem__, "floor": bare.get})
+        many = turns(rounds, groups, {"mine": table.get_many, "floor": bare.get_many})
     return {
-        "get: bare prepared SELECT": _ratio(single["get"], single["bare"]),
-        "get, us": statistics.median(single["get"]),
-        "bare prepared SELECT, us": statistics.median(single["bare"]),
-        "multi-get of 100: bare = ANY": _ratio(many["many"], many["bare"]),
-        "multi-get of 100, us": statistics.median(many["many"]),
-        "bare = ANY, us": statistics.median(many["bare"]),
+        **_compared("get", "bare prepared SELECT", single),
+        **_compared("multi-get of 100", "bare = ANY", many),
     }
 
 
-def _over(arguments: list[Any], read: Callable[[Any], object]) -> Timer:
-    def run(count: int) -> float:
-        chosen = arguments[:count]
-        began = time.perf_counter()
-        for argument in chosen:
-            read(argument)
-        return time.perf_counter() - began
-
-    return run
-
-
-def _ratio(above: list[float], below: list[float]) -> float:
-    return statistics.median(one / other for one, other in zip(above, below, strict=True))
+def _compared(what: str, floor: str, taken: dict[str, list[float]]) -> dict[str, Any]:
+    mine, below = statistics.median(taken["mine"]), statistics.median(taken["floor"])
+    return {f"{what}: {floor}": mine / below, f"{what}, us": mine, f"{floor}, us": below}
 
 
 def main(arguments: list[str] | None = None) -> int:

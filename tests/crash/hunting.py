@@ -11,16 +11,22 @@ from collections.abc import Callable
 
 import pytest
 
-from . import mutants_atomic, mutants_recovery  # noqa: F401 - their bugs are in MUTANTS
+from . import mutants_atomic, mutants_ownership, mutants_recovery  # noqa: F401 - their bugs are in MUTANTS
 from .damage import damage_at, judge, places, prepare
-from .faulting import ALL_FAULTS, FAULTS, run_until_it_succeeds
+from .faulting import ALL_FAULTS, FAULTS, SERVER_FAULTS, run_until_it_succeeds
 from .mutants import MUTANTS
+from .network_faulting import run_take_over_everywhere
+from .network_oracle import NetworkJob, run_network_job
 from .oracle import deterministic, forget_everything
 from .simulate import Job, run_job
 from .target import TARGETS
 from .workloads import WORKLOADS
+from .workloads_network import NETWORK_WORKLOADS
 
-__all__ = ["MUTANTS", "caught_by_states", "hunt_planted"]
+__all__ = ["MUTANTS", "NETWORK", "caught_by_network", "caught_by_states", "hunt_planted"]
+
+NETWORK = "network"
+"""The target of bugs that take two hosts and a server."""
 
 
 def caught_by_states(names: tuple[str, ...], target: str, seeds: int, budget: int) -> str:
@@ -62,6 +68,30 @@ def caught_by_damage() -> str:
     return ""
 
 
+def caught_by_network(names: tuple[str, ...], seeds: int, budget: int) -> str:
+    """The first workload of two hosts in which something is not right."""
+    for seed in range(seeds):
+        for name in names:
+            try:
+                violations = run_network_job(NetworkJob(name, seed, budget)).violations
+            except Exception as error:  # noqa: BLE001 - as above
+                violations = [f"{name} seed {seed}: {type(error).__name__}: {error}"]
+            if violations:
+                return f"two hosts: {violations[0]}"
+    return ""
+
+
+def caught_by_network_faults() -> str:
+    """The first fault after which something is not right with two hosts."""
+    for name in SERVER_FAULTS:
+        for seed in range(3):
+            try:
+                run_take_over_everywhere((name, seed, 0, 9))
+            except Exception as error:  # noqa: BLE001 - as above
+                return f"faults, {name}: {type(error).__name__}: {error}"
+    return ""
+
+
 CATCHERS: tuple[Callable[[tuple[str, ...], str], str], ...] = (
     lambda likely, target: caught_by_states(likely, target, seeds=3, budget=12),
     lambda likely, target: caught_by_faults(target),
@@ -71,9 +101,16 @@ CATCHERS: tuple[Callable[[tuple[str, ...], str], str], ...] = (
 )
 
 
+NETWORK_CATCHERS: tuple[Callable[[tuple[str, ...], str], str], ...] = (
+    lambda likely, target: caught_by_network(likely, seeds=4, budget=2),
+    lambda likely, target: caught_by_network(tuple(NETWORK_WORKLOADS), seeds=3, budget=2),
+    lambda likely, target: caught_by_network_faults(),
+)
+
+
 def hunt(likely: tuple[str, ...], target: str) -> str:
     """What catches the bug that is planted; "" when nothing does."""
-    for catch in CATCHERS:
+    for catch in NETWORK_CATCHERS if target == NETWORK else CATCHERS:
         found = catch(likely, target)
         forget_everything()
         if found:
@@ -84,7 +121,7 @@ def hunt(likely: tuple[str, ...], target: str) -> str:
 def hunt_planted(sentence: str) -> str:
     """In a worker: plant the bug and say what catches it; for a target's name, nothing is planted."""
     logging.disable(logging.CRITICAL)
-    if sentence in TARGETS:
+    if sentence in (*TARGETS, NETWORK):
         return hunt((), sentence)
     mutant = MUTANTS[sentence]
     with pytest.MonkeyPatch.context() as patch:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 
-from sessiondb.errors import FencedError, SessionDBError, StoreFailedError
+from sessiondb.errors import FencedError, SessionDBError
 
 from .faulting import SERVER_FAULTS, Fault, Program
 from .network import HOSTS, Host, Network
@@ -35,8 +35,14 @@ class TakeOverProgram(Program):
         self.network = Network()
         self.one, self.other = (Host(self.network, name, seed) for name in HOSTS)
         self.session: Host = self.one
+        self.is_mended = False
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process of the host that works; what fails goes on failing."""
+        self.session.kill()
         for machine in self.network.machines.values():
-            machine.hook = self.hook
+            machine.hook = None if self.is_mended else self.hook
 
     def fail(self, fault: Fault, kind: str, path: str) -> object:
         try:
@@ -69,7 +75,7 @@ class TakeOverProgram(Program):
         if self.seed % SEEDS == 0:
             yield self.leave
         elif self.seed % SEEDS == 1:
-            self.session.kill()
+            self.kill()
         self.session = self.other
         yield lambda: self.session.some_puts(1)
         yield lambda: self.session.checkpoint()
@@ -80,17 +86,14 @@ class TakeOverProgram(Program):
             yield lambda: self.session.checkpoint()
             self.leave()
             self.session = self.other
-        yield self.leave
+        else:
+            yield self.leave
         self.session = self.one
         yield lambda: self.session.some_puts(1)
         yield lambda: self.session.checkpoint()
         yield self.leave
         self.session = self.other
         yield lambda: self.session.some_puts(1)
-
-    def look(self) -> None:
-        """A host that was taken over from, and does not know, shows its own history."""
-        super().look()
 
     def expect(self, error: SessionDBError) -> None:
         """As for one host; and who is fenced was taken over from."""
@@ -106,10 +109,10 @@ class TakeOverProgram(Program):
                 self.session.open()
             except SessionDBError as error:
                 self.expect(error)
-                self.session.kill()
+                self.kill()
                 if isinstance(error, FencedError) and self._is_stranded():
                     self.session.move_away()
-                    self.session.disk.hook = self.hook
+                    self.kill()
                 if attempt == 1:
                     self.repair()
                 continue
@@ -118,21 +121,20 @@ class TakeOverProgram(Program):
         raise AssertionError(f"it cannot be opened any more: {self.errors[-1]}")
 
     def _is_stranded(self) -> bool:
-        hooks = [machine.hook for machine in self.network.machines.values()]
-        self.repair()
+        self.session.disk.hook = None
         try:
             return self.session.stranded() is not None
         finally:
-            for machine, hook in zip(self.network.machines.values(), hooks, strict=True):
-                machine.hook = hook
+            self.kill()
 
     def leave(self) -> None:
         """Close; whatever close says, everything is released."""
         super().leave()
-        self.session.kill()
+        self.kill()
 
     def repair(self) -> None:
         """Somebody mends it."""
+        self.is_mended = True
         for machine in self.network.machines.values():
             machine.hook = None
 
@@ -164,6 +166,3 @@ def run_take_over_everywhere(job: tuple[str, int, int, int]) -> int:
     while run_take_overs([(SERVER_FAULTS[name], start + runs * stride)], seed):
         runs += 1
     return runs
-
-
-_ = StoreFailedError

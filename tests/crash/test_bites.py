@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from crash.hunting import MUTANTS, caught_by_states, hunt_planted
+from crash.hunting import MUTANTS, NETWORK, caught_by_network, caught_by_states, hunt_planted
 from crash.oracle import forget_everything
 from crash.workers import spread
 
@@ -30,6 +30,9 @@ PLAIN = [
     "a step returns before it is durable",
     "SQLite's segments are dropped before its transaction is done",
     "LMDB's segments are dropped before its transaction is done",
+    "a log with stranded transactions is removed",
+    "a checkpoint builds upon another owner's state",
+    "OWNER holds the last id only",
 ]
 
 
@@ -41,7 +44,10 @@ def test_there_are_enough_planted_bugs() -> None:
 def test_a_planted_bug_is_caught_in_the_plain_run_too(sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
     mutant = MUTANTS[sentence]
     mutant.plant(monkeypatch)
-    assert caught_by_states(mutant.workloads, mutant.target, seeds=2, budget=8)
+    if mutant.target == NETWORK:
+        assert caught_by_network(mutant.workloads, seeds=4, budget=1)
+    else:
+        assert caught_by_states(mutant.workloads, mutant.target, seeds=2, budget=8)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +60,7 @@ def caught_by(request: pytest.FixtureRequest) -> dict[str, str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("planted", ["json", "memory"])
+@pytest.mark.parametrize("planted", ["json", "memory", NETWORK])
 def test_nothing_is_caught_where_nothing_is_planted(planted: str, caught_by: dict[str, str]) -> None:
     assert not caught_by[planted]
 

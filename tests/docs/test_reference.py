@@ -119,7 +119,9 @@ def test_nothing_is_documented_that_does_not_exist() -> None:
             assert hasattr(getattr(sessiondb, owner), member), heading
 
 
-@pytest.mark.parametrize("kind", [sessiondb.Stats, sessiondb.RecoveryReport, TornTailReport, sessiondb.Position])
+@pytest.mark.parametrize(
+    "kind", [sessiondb.Stats, sessiondb.RecoveryReport, sessiondb.MigrationResult, TornTailReport, sessiondb.Position]
+)
 def test_every_field_of_a_report_is_documented(kind: Any) -> None:
     name = kind.__name__
     start = API.index(f"A `{name}` has:" if kind is TornTailReport else f"### `{name}`")

@@ -30,7 +30,16 @@ EXAMPLES = [
 
 
 def test_every_format_has_its_page() -> None:
-    formats = {"head.md", "json.md", "lmdb.md", "log.md", "postgres.md", "session-layouts.md", "sqlite.md"}
+    formats = {
+        "content-digest.md",
+        "head.md",
+        "json.md",
+        "lmdb.md",
+        "log.md",
+        "postgres.md",
+        "session-layouts.md",
+        "sqlite.md",
+    }
     assert set(PAGES) == formats
 
 

@@ -12,7 +12,7 @@ def test_it_prints_a_figure_for_each_question_and_leaves_nothing_behind(
     monkeypatch.setattr(postgres, "MOVED", 100)
     assert postgres.main(["--dsn", pg_dsn, "--dir", str(tmp_path), "--rounds", "1", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
-    assert len(figures) == 11
+    assert len(figures) == 12
     assert all(figure > 0 for figure in figures.values())
     assert list(tmp_path.iterdir()) == []
     left = pg_admin.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [postgres.SCHEMA]).fetchone()

@@ -32,7 +32,7 @@ from sessiondb import (
     prefix,
 )
 from sessiondb.files import Files
-from sessiondb.testing import BackendContract, FaultyFiles, StorageContract, TableContract
+from sessiondb.testing import BackendContract, FaultyFiles, ReplacementContract, StorageContract, TableContract
 from sessiondb.testing.storage_contract import Entity
 
 
@@ -247,6 +247,17 @@ def storages(table: Table[Session], record: Session, path: Path) -> None:
     DatabaseStorage()  # type: ignore[abstract]
 
 
+def migration(path: Path) -> None:
+    result = sessiondb.migrate(path, "t.db", execute=True, replace=True, layout="array", lock_timeout=1)
+    assert_type(result, sessiondb.MigrationResult)
+    assert_type(result.source.tables["t"].records, int)
+    assert_type(result.backup, str | None)
+    assert_type([misfit.key for misfit in result.misfits], list[str])
+    sessiondb.migrate(path, path, progress=lambda step: print(step.what, step.done / step.total))
+    sessiondb.migrate(path, path, True)  # type: ignore[call-arg]
+    sessiondb.migrate(path)  # type: ignore[call-arg]
+
+
 def errors() -> None:
     error: sessiondb.SessionDBError = sessiondb.ValidationError("no", table="t", key="a", path="$.x")
     unknown: sessiondb.StoreFailedError = sessiondb.DurabilityUnknownError("no")
@@ -258,6 +269,10 @@ def errors() -> None:
 
 
 class MyBackendTest(BackendContract):
+    uses_files = False
+
+
+class MyReplacementTest(ReplacementContract):
     uses_files = False
 
 

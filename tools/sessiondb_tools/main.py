@@ -41,6 +41,7 @@ VERBS = {
     "tables": Verb("tables", "print the tables with their kinds and counts"),
     "checkpoint": Verb("checkpoint", "move what is in the log into the backend"),
     "import": Verb("import_", "store what other programs left behind: JSON, CSV, sqlitedict, diskcache, shelve, ..."),
+    "migrate": Verb("migrate", "make one store hold what another one holds, on any backend; a preview by default"),
     "init": Verb("init", "make the store; --print shows what a server needs"),
     "config show": Verb("config_show", "print each setting with its value and where it comes from"),
     "completion": Verb("completion", "print a script that completes the command in bash or zsh"),

@@ -189,7 +189,7 @@ class _Migration:
     def _judged(self, source: Source, content: Content, before: Before | None, *, replace: bool) -> MigrationResult:
         there = None
         if before is not None and before.content.records:
-            there = _shown(str(self.target.location), self.backend, before.content)
+            there = _shown(self.target.location, self.backend, before.content)
         done = (
             before is not None
             and before.content.digest == content.digest
@@ -199,8 +199,8 @@ class _Migration:
         return MigrationResult(
             outcome="already there" if done else "preview",
             executed=False,
-            source=_shown(str(self.source), type(source.store.backend), content),
-            target=str(self.target.location),
+            source=_shown(self.source, type(source.store.backend), content),
+            target=_name(self.target.location, self.backend),
             target_backend=self.backend.scheme,
             layout=self.layout,
             replaced=None if done else there,
@@ -216,9 +216,19 @@ def count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def _shown(location: str, backend: type[Backend], content: Content) -> StoreContent:
+def _name(location: Location, backend: type[Backend]) -> str:
+    """For people; of a store on a server all that tells it from others there."""
+    shown: Callable[[str], str] | None = getattr(backend, "shown", None)
+    return str(location) if shown is None else shown(location.path)
+
+
+def _shown(location: Location, backend: type[Backend], content: Content) -> StoreContent:
     return StoreContent(
-        location=location, backend=backend.scheme, records=content.records, digest=content.digest, tables=content.tables
+        location=_name(location, backend),
+        backend=backend.scheme,
+        records=content.records,
+        digest=content.digest,
+        tables=content.tables,
     )
 
 
