@@ -130,6 +130,9 @@ class FileReplacement(Replacement):
 
     def take_place(self) -> None:
         """Rename the file."""
+        if not self._is_written:
+            self._finish()
+            self._is_written = True
         self._close()
         attempt(f"replace {self._place}", self._take_place)
         self._is_done = True
@@ -193,13 +196,15 @@ def copy_beside(files: Files, path: str, mark: str) -> tuple[str, str]:
     made = f"{path}{COPYING}"
     remove(files, made)
     target = free_name(files, path, mark)
+    name = made
     try:
         copy_file(files, path, made)
         files.replace(made, target)
+        name = target
+        files.sync_folder(os.path.dirname(path))
     except BaseException:
-        remove(files, made)
+        remove(files, name)
         raise
-    files.sync_folder(os.path.dirname(path))
     return target, target
 
 

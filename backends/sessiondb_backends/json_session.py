@@ -172,11 +172,13 @@ class SessionFileBackend(Backend):
         return LayoutStats(text.layout, text.duplicates, text.base_dir, list(self._place.conflicts))
 
     def left_behind(self) -> tuple[list[tuple[str, str, str]], list[str]]:
-        """Sessions behind another one with the same key, and the file's own `baseDir`."""
+        """Sessions behind another one with the same key, and fields of the file that are about no session."""
         problem = "it stands behind another session with the same key, and is no record"
         records = [(TABLE, key, problem) for key in self._text.repeated]
         base_dir = self._text.base_dir
-        return records, [] if base_dir is None else [f"the file's own field baseDir ({base_dir!r:.200})"]
+        values = {"baseDir": f" ({base_dir!r:.200})"}
+        fields = [f"the file's own field {name}{values.get(name, '')}" for name in self._text.around]
+        return records, fields
 
     def position(self) -> Position:
         """From the mark, by the file's digest, both read now."""

@@ -29,15 +29,17 @@ def copy(files: Files, path: str, mark: str) -> tuple[str, str]:
     made = f"{path}{COPYING}"
     _remove_folder(files, made)
     target = free_name(files, path, mark)
+    name = made
     try:
         files.mkdir(made)
         copy_file(files, f"{path}/{DATA}", f"{made}/{DATA}")
         files.sync_folder(made)
         files.replace(made, target)
+        name = target
+        files.sync_folder(os.path.dirname(path))
     except BaseException:
-        _remove_folder(files, made)
+        _remove_folder(files, name)
         raise
-    files.sync_folder(os.path.dirname(path))
     return target, target
 
 

@@ -29,10 +29,7 @@ class BinaryArray:
 
     def extend(self, items: Iterable[bytes]) -> None:
         """Add elements at the end."""
-        add = self._parts.append
-        for item in items:
-            add(_length(len(item)))
-            add(item)
+        self._parts += [part for item in items for part in (_length(len(item)), item)]
 
     def __len__(self) -> int:
         return len(self._parts) // 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 from sessiondb.backend import BackendView, Found, TableKind
@@ -71,8 +70,11 @@ class PostgresView(BackendView):
         if table not in self._catalog:
             return found
         source, statement = self.source, self._names.get_many
-        wanted = iter(dict.fromkeys(key for key in keys if _may_be_key(key)))
-        while piece := list(islice(wanted, MANY_KEYS)):
+        wanted = list(dict.fromkeys(keys))
+        if not _may_be_key("".join(wanted)):
+            wanted = [key for key in wanted if _may_be_key(key)]
+        for start in range(0, len(wanted), MANY_KEYS):
+            piece = wanted[start : start + MANY_KEYS]
             asked = (table, TextArray(key.encode() for key in piece))
             rows = source.ask("read records", lambda link, asked=asked: link.rows(statement, asked, often=True))  # type: ignore[misc]
             for key, record, blob in rows:

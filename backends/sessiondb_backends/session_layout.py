@@ -72,6 +72,16 @@ class SessionText:
         self.images = images
 
     @property
+    def around(self) -> list[str]:
+        """The names of the file's fields that are about no session."""
+        if self.layout in ("array", "keyed", "empty"):
+            return []
+        whole = _decode(self._head + b"[]" + self._tail)
+        inner = whole.get("data") if self.layout == "backup" else whole
+        outer = [name for name in whole if name != "data"] if self.layout == "backup" else []
+        return outer + [name for name in inner if name != TABLE]
+
+    @property
     def repeated(self) -> list[str]:
         """The keys of sessions that stand behind another one with the same key, in the order of the file."""
         seen: set[str] = set()

@@ -106,21 +106,21 @@ class Bare:
     def close(self) -> None:
         """Remove the schema."""
         self.cursor.execute("ROLLBACK")
+        self.cursor.execute("SET lock_timeout = '10s'")  # after an error a view may still be held by its traceback
         self.cursor.execute(f'DROP SCHEMA IF EXISTS "{SCHEMA}" CASCADE'.encode())
         self.connection.close()
 
 
 def turns(rounds: int, arguments: list[Any], works: dict[str, Callable[[Any], object]]) -> dict[str, list[float]]:
-    """Microseconds of each operation; in each round one does all arguments, then the other."""
+    """Microseconds of each operation; they take turns with each argument, the first one now this, now that."""
     taken: dict[str, list[float]] = {name: [] for name in works}
     for number in range(rounds):
         names = list(works)[:: 1 if number % 2 else -1]
-        for name in names:
-            work, note = works[name], taken[name].append
-            for argument in arguments:
+        for argument in arguments:
+            for name in names:
                 began = time.perf_counter()
-                work(argument)
-                note((time.perf_counter() - began) * 1e6)
+                works[name](argument)
+                taken[name].append((time.perf_counter() - began) * 1e6)
     return taken
 
 

@@ -33,7 +33,7 @@ from .wal.log import AppendLog
 from .wal.no_log import NoLog
 from .wal.verdict import segment_names
 
-__all__ = ["Checkpointer", "Pacer"]
+__all__ = ["Checkpointer", "Pacer", "must_be_stored"]
 
 PAUSE_S = 0.00005
 LET_GO = 500
@@ -95,6 +95,11 @@ class Checkpointer:
         """After anybody's failure the thread leaves the cause so much time."""
         self._stopping = False
         self._stopped = threading.Event()
+        self._attempted = threading.Condition()
+        """Notified after each attempt, for those who wait for the thread to make room."""
+        self._attempts = self._waiting = 0
+        self._hurry = threading.Event()
+        """Somebody waits: the thread makes its pauses short."""
         self._thread: threading.Thread | None = None
         self.checkpoints = 0
         self.failures = 0
@@ -145,6 +150,9 @@ class Checkpointer:
         finally:
             if self._running._is_owned():  # type: ignore[attr-defined]
                 self._running.release()
+            with self._attempted:
+                self._attempts += 1
+                self._attempted.notify_all()
             if self._log.failure is not None:
                 self._after_failure()
 
@@ -170,14 +178,9 @@ class Checkpointer:
         target = Position(self._log.epoch, frozen.last_lsn)
         changes = frozen.changes(pace)
         backend.apply(changes, expected, target, pace)
-        _must_be_stored(backend.position(), target)
+        must_be_stored(backend.position(), target)
         base = self._reader.read(changes)
-        try:
-            # Of another owner it is not to be built upon: the next checkpoint would pass for that owner's.
-            _must_be_stored(base.position, target)
-        except BaseException:
-            base.close()
-            raise
+        must_be_stored(base.position, target)
         with views.append_lock:
             views.install(Triple(views.triple.active, None, base))
             if isinstance(self._log, AppendLog):
@@ -229,25 +232,50 @@ class Checkpointer:
         Raises:
             StoreFailedError: there was none within `Options.lock_timeout`; the message gives the last failure.
         """
-        if self.fenced is not None:
-            # What failed is still frozen, so every commit comes by here.
-            raise FencedError(f"{self.fenced}; nothing was written") from self.fenced
+        self._must_own()
         if not self._is_over(size):
             return
         self.waits += 1
         deadline = time.monotonic() + self._options.lock_timeout
         while self._is_over(size):
-            left = max(deadline - time.monotonic(), 0)
+            left = 0.0 if self._stopping else max(deadline - time.monotonic(), 0)
             error: StoreFailedError | None = None
-            try:
-                self._run_once(_no_pause, left)
-            except StoreFailedError as failure:
+            if self._backend.remote:
+                self._have_room_made(size, left)
                 if self._log.failure is not None:
-                    raise
-                error = failure
-                self._stopped.wait(min(RETRY_S_MIN, left))
+                    return  # the append says so
+                self._must_own()
+            else:
+                try:
+                    self._run_once(_no_pause, left)
+                except StoreFailedError as failure:
+                    if self._log.failure is not None:
+                        raise
+                    error = failure
+                    self._stopped.wait(min(RETRY_S_MIN, left))
             if not left and self._is_over(size):
                 raise self._no_room(error) from error
+
+    def _must_own(self) -> None:
+        if self.fenced is not None:
+            # What failed is still frozen, so every commit comes by here.
+            raise FencedError(f"{self.fenced}; nothing was written") from self.fenced
+
+    def _have_room_made(self, size: int, left: float) -> None:
+        """Have the thread make an attempt: a server may take longer to answer than whoever writes may wait."""
+        self.became_dirty(True)
+        with self._attempted:
+            seen = self._attempts
+            self._waiting += 1
+            try:
+                self._hurry.set()
+                self._attempted.wait_for(
+                    lambda: self._attempts != seen or self._stopping or not self._is_over(size), left
+                )
+            finally:
+                self._waiting -= 1
+                if not (self._waiting or self._stopping):
+                    self._hurry.clear()
 
     def _no_room(self, error: StoreFailedError | None) -> StoreFailedError:
         cause = error or self.last_error or "the checkpoint that is running has not finished"
@@ -273,7 +301,10 @@ class Checkpointer:
 
     def stop(self) -> None:
         """End the thread; a checkpoint that is running is finished first."""
-        self._stopping = True
+        with self._attempted:
+            self._stopping = True
+            self._hurry.set()
+            self._attempted.notify_all()
         self._stopped.set()
         self._wake.set()
         if self._thread is not None:
@@ -288,10 +319,11 @@ class Checkpointer:
                 self._wake.clear()
                 continue
             pause = max(pause, self._retry_at - time.monotonic())
-            if pause > 0:
-                self._stopped.wait(pause)  # a write must not shorten the pause after a failure, a stop must
-                if self._stopping:
-                    return
+            hurried = pause > 0 and self._hurry.wait(pause)  # a write must not shorten the pause, a stop must
+            if hurried:
+                self._stopped.wait(min(pause, RETRY_S_MIN))
+            if self._stopping:
+                return
             try:
                 self._run_once(Pacer(self._backend.slice_s), only_if_due=True)
                 pause = 0.0
@@ -299,8 +331,9 @@ class Checkpointer:
                 if self._log.failure is not None or isinstance(error, (ClosedError, FencedError)):
                     logger.error("checkpoints have ended: %s", error)
                     return
-                pause = min(max(pause * 2, RETRY_S_MIN), RETRY_S_MAX)
-                logger.error("a checkpoint failed, next attempt in %.1f s: %s", pause, error)
+                if not hurried:
+                    pause = min(max(pause * 2, RETRY_S_MIN), RETRY_S_MAX)
+                    logger.error("a checkpoint failed, next attempt in %.1f s: %s", pause, error)
 
     def _seconds_until_due(self) -> float | None:
         active, frozen, _ = self._views.triple
@@ -312,13 +345,19 @@ class Checkpointer:
         return max(self._options.checkpoint_age_s - age_s, 0.0)
 
 
-def _must_be_stored(found: Position, target: Position) -> None:
+def must_be_stored(found: Position, target: Position) -> None:
+    """Refuse to go on from what this owner did not store: a checkpoint upon another one's state would pass for theirs.
+
+    Raises:
+        FencedError: another owner was quicker.
+        BackendError: the backend said that it had stored something, and has not.
+    """
     if found.epoch > target.epoch:
-        raise FencedError(f"another owner took the store over after the checkpoint to {target}; the log is kept")
-    if found != target:
-        raise BackendError(
-            f"the checkpoint to {target} reported success, but the backend is at {found}; the log is kept"
+        raise FencedError(
+            f"another owner took the store over at {found}, after this one had stored {target}; the log is kept"
         )
+    if found != target:
+        raise BackendError(f"storing {target} reported success, but the backend is at {found}; the log is kept")
 
 
 def _let_go(parts: list[object], pace: Pace) -> None:

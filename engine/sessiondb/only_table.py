@@ -18,11 +18,13 @@ def must_be_only_table(backend: Backend, name: str) -> None:
         UsageError: the store cannot hold this one.
     """
     only = backend.only_table
-    if only is not None and name != only:
-        raise UsageError(
-            f"a session file holds one table, {only!r}, and cannot hold {name!r}; next: use that one, or move "
-            "everything to a store that holds any table, with `sessiondb migrate`"
-        )
+    if only is None or name == only:
+        return
+    step = "use that one, or move everything to a store that holds any table, with `sessiondb migrate`"
+    layout = backend.layout()
+    if layout is not None and layout.name == "empty":
+        step += "; or, if nothing was in the empty file, remove it and its .wal folder to have a new store made"
+    raise UsageError(f"a session file holds one table, {only!r}, and cannot hold {name!r}; next: {step}")
 
 
 def operations_check(backend: Backend) -> Callable[[Sequence[Operation]], None] | None:

@@ -11,10 +11,10 @@ import msgspec
 from .adoption import adopt, must_be_empty, refused
 from .backend import Backend, BackendView, ForeignEdit, Position
 from .cache import BaseReader
-from .checkpoint import Checkpointer
+from .checkpoint import Checkpointer, must_be_stored
 from .commit import Committer
 from .config import Limits, Options
-from .errors import BackendUnavailableError, FencedError, ReadOnlyError, SessionDBError, StoreFailedError
+from .errors import BackendUnavailableError, ReadOnlyError, SessionDBError, StoreFailedError
 from .files import Files
 from .index_rules import IndexRules
 from .indexing import Indexes, read_rules
@@ -70,9 +70,8 @@ class Store:
         else:
             position = self.backend.position()
         base = self.reader.read()
-        if remote and not self.options.read_only and base.position != position:
-            base.close()
-            raise FencedError(f"another host took {self.location} over while it was opened; next: open it again")
+        if remote and not self.options.read_only:
+            must_be_stored(base.position, position)
         memtable = Memtable(position.lsn)
         if folder is None:
             self.log = NoLog(position.epoch, position.lsn)

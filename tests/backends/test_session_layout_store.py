@@ -169,6 +169,16 @@ def test_an_empty_file_holds_no_session_until_it_gets_one(path, files, data):
         assert db.stats().layout.name == "array"
 
 
+def test_whoever_wants_another_table_in_an_empty_file_is_told_how_to_get_one(path, files):
+    path.write_bytes(b"")
+    with pytest.raises(sessiondb.UsageError, match=r"migrate.*remove it and its \.wal folder"):
+        sessiondb.table(path, "t", files=files)
+    path.unlink()
+    shutil.rmtree(f"{path}.wal")
+    with sessiondb.table(path, "t", files=files) as table:
+        table["a"] = 1
+
+
 def test_duplicates_are_counted_and_the_first_is_the_record(path, files):
     path.write_bytes(as_js([{"session": "a", "n": 1}, {"session": "b"}, {"session": "a", "n": 2}]))
     with opened(path, files) as db:

@@ -12,6 +12,8 @@ from crash.disk import SimulatedDisk
 from crash.migrating import SCENARIOS, Scenario, make_stores, must_be_whole, run
 from crash.oracle import deterministic, forget_everything
 from crash.states import Replay, possible_disks
+from sessiondb.files import Files
+from sessiondb.migration.target import Target
 
 FOLDER = "/sim"
 JSON = [scenario for scenario in SCENARIOS if (scenario.source, scenario.target) == ("source.json", "target.json")]
@@ -69,6 +71,34 @@ def test_a_power_cut_at_any_moment_leaves_both_stores_whole(scenario: Scenario) 
     looked, replaced = cut_everywhere(scenario, 1, 2)
     assert looked >= 40
     assert 0 < replaced < looked
+
+
+def unsynced_copy(files: Files, source: str, target: str) -> None:
+    reading, writing = files.open(source, read_only=True), files.open(target, create=True, exclusive=True)
+    writing.pwrite(reading.pread(1 << 20, 0), 0)
+    reading.close()
+    writing.close()
+
+
+def unsynced_removal(target: Target) -> None:
+    for name in target.files.names(target.folder):
+        if name == "HEAD" or name.endswith(".seg"):
+            target.files.unlink(f"{target.folder}/{name}")
+
+
+@pytest.mark.parametrize(
+    ("what", "instead", "scenario"),
+    [
+        ("sessiondb_backends.file_replacement.copy_file", unsynced_copy, JSON[0]),
+        ("sessiondb.migration.target.Target.remove_log", unsynced_removal, JSON[2]),
+    ],
+)
+def test_a_migration_without_one_of_its_steps_is_noticed(
+    what: str, instead: object, scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(what, instead)
+    with pytest.raises(AssertionError, match="cut behind operation"):
+        cut_everywhere(scenario, 1, 4)
 
 
 @pytest.mark.slow

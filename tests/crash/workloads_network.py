@@ -180,6 +180,40 @@ def in_between(pair: Pair) -> None:
 
 
 @network_workload
+def right_then(pair: Pair) -> None:
+    """Right before the server is told something, or right after it, the other host takes over."""
+    one, other = pair.started()
+    one.open()
+    one.some_puts(pair.rng.randrange(2))
+    opens = pair.rng.random() < 0.6
+    if opens:
+        one.kill()
+    asked, before = 0, pair.rng.randrange(1, 3 if opens else 4)
+
+    def hook(kind: str, path: str) -> None:
+        nonlocal asked
+        asked += kind == "step" or (asked > 0 and kind == "look")
+        if asked == before:
+            one.disk.hook = None
+            other.open()
+            other.some_puts(pair.rng.randrange(2))
+            if pair.rng.random() < 0.7:
+                other.checkpoint()
+            pair.end(other)
+
+    one.disk.hook = hook
+    with contextlib.suppress(FencedError):
+        if opens:
+            one.open()
+        for _ in range(2):
+            one.some_puts(1)
+            one.checkpoint()
+    one.kill()
+    if one.try_open():
+        one.some_puts(1)
+
+
+@network_workload
 def killed_while_opening(pair: Pair) -> None:
     """The process is killed anywhere in its take-over; the owner before still runs, and goes on if it can."""
     one, other = pair.started()
@@ -244,20 +278,19 @@ def lost_answers(pair: Pair) -> None:
 
 @network_workload
 def segments_pile_up(pair: Pair) -> None:
-    """The server cannot be reached for some time, so the log that is taken over from has several segments."""
+    """Answers of the server are lost, so the log that is taken over from has several segments, perhaps all on it."""
     one, other = pair.started()
     one.open()
-    for _ in range(2):
+    for last in (False, True):
         one.some_puts(1)
-        one.fail_once("step", errno.EIO)
+        one.fail_once("step", errno.EIO, pair.rng.choice((WHOLE, WHOLE, "")) if last else "")
         with contextlib.suppress(StoreFailedError):
             one.checkpoint()
         one.disk.hook = None
         if pair.rng.random() < 0.5:
             one.kill()
-            one.open()
-    if pair.rng.random() < 0.6:
-        one.checkpoint()
+            if not last:
+                one.open()
     one.kill()
     for host in (other, one, other):
         if host.try_open():

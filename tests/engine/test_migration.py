@@ -14,7 +14,14 @@ from pathlib import Path
 import pytest
 
 import sessiondb
-from sessiondb import CorruptionError, StoreBusyError, StoreFailedError, UsageError, WrongBackendError
+from sessiondb import (
+    CorruptionError,
+    DurabilityUnknownError,
+    StoreBusyError,
+    StoreFailedError,
+    UsageError,
+    WrongBackendError,
+)
 from sessiondb.migration import building
 from sessiondb.migration.target import Target
 from sessiondb.testing import FaultyFiles
@@ -428,6 +435,35 @@ def test_a_store_that_another_process_has_open_is_refused_with_its_name(tmp_path
     assert sessiondb.migrate(source, target, execute=True, replace=True).outcome == "migrated"
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_of_two_migrations_to_the_same_place_one_does_it(tmp_path, suffix):
+    fill(tmp_path / "s.json")
+    places = [str(tmp_path / "s.json"), str(tmp_path / f"t.{suffix}")]
+    program = f"""
+        import sessiondb, sys
+        print("ready", flush=True)
+        sys.stdin.readline()
+        try:
+            print(sessiondb.migrate(*{places!r}, execute=True).outcome)
+        except sessiondb.StoreFailedError as error:
+            print("changed" if "has changed" in str(error) else error)
+    """
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    outcomes = sorted(process.communicate()[0].strip() for process in processes)
+    assert outcomes in (["already there", "migrated"], ["changed", "migrated"])
+    assert everything(tmp_path / f"t.{suffix}") == everything(tmp_path / "s.json")
+
+
 def test_a_source_that_is_being_read_elsewhere_can_be_moved(tmp_path):
     fill(tmp_path / "s.json")
     with sessiondb.open(tmp_path / "s.json", read_only=True) as db:
@@ -596,6 +632,57 @@ def test_a_ctrl_c_leaves_both_stores_and_nothing_else(tmp_path, monkeypatch, suf
     assert everything(place) == old
     assert leftovers(tmp_path) == []
     assert sessiondb.migrate(source, place, execute=True, replace=True).outcome == "migrated"
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_last_step_that_fails_leaves_the_old_store_with_a_log(tmp_path, suffix):
+    source, place = tmp_path / "s.json", tmp_path / f"t.{suffix}"
+    fill(source)
+    fill_old(place)
+    old = everything(place)
+    files = FaultyFiles()
+    name = "data.mdb" if suffix == "lmdb" else f"/t.{suffix}"
+
+    def fail(done, path):
+        if done == "replace" and path.endswith(name):
+            raise OSError(28, "No space left on device", path)
+
+    with sessiondb.open(place, files=files):
+        pass
+    files.before = fail
+    with pytest.raises(StoreFailedError, match="No space left"):
+        sessiondb.migrate(source, place, execute=True, replace=True, files=files)
+    with sessiondb.open(place) as db:
+        assert db.recovery_report.clean
+    assert everything(place) == old
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_switch_whose_sync_fails_is_not_called_off(tmp_path, suffix):
+    """The new store is in the place; only a power cut could bring the old one back."""
+    source, place = tmp_path / "s.json", tmp_path / f"t.{suffix}"
+    fill(source)
+    fill_old(place)
+    files = FaultyFiles()
+    name = "data.mdb" if suffix == "lmdb" else f"/t.{suffix}"
+    replaced = []
+
+    def fail(done, path):
+        if done == "sync_folder" and replaced and path == os.path.dirname(replaced[0]):
+            raise OSError(5, "Input/output error", path)
+
+    def watch(done, path):
+        if done == "replace" and path.endswith(name) and "migrating" not in path:
+            replaced.append(path)
+
+    with sessiondb.open(place) as db:
+        db.checkpoint()  # so that the only replacement that is seen is the last step
+    files.before, files.after = fail, watch
+    with pytest.raises(DurabilityUnknownError, match="run the same again"):
+        sessiondb.migrate(source, place, execute=True, replace=True, files=files)
+    assert everything(place) == everything(source)
+    assert sessiondb.migrate(source, place, execute=True).outcome == "already there"
 
 
 # ---- leftovers

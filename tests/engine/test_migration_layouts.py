@@ -84,7 +84,14 @@ def test_what_only_a_session_file_has_a_place_for_is_told(tmp_path):
     (tmp_path / "s.json").write_text(SHAPES["state"])
     result = sessiondb.migrate(tmp_path / "s.json", tmp_path / "t.db")
     assert result.refusals == []
-    assert any("baseDir" in notice and "/home/me/git" in notice for notice in result.notices)
+    assert len(result.notices) == 1
+    assert "the file's own field baseDir ('/home/me/git')" in result.notices[0]
+    (tmp_path / "b.json").write_text(SHAPES["backup"].replace('"data": {', '"more": {"a": 1}, "data": {"x": [], '))
+    notices = sessiondb.migrate(tmp_path / "b.json", tmp_path / "u.db").notices
+    assert [notice.rpartition(" ")[2] for notice in notices] == ["timestamp", "version", "more", "x"]
+    for shape in ("array", "keyed", "sessions"):
+        (tmp_path / "c.json").write_text(SHAPES[shape])
+        assert sessiondb.migrate(tmp_path / "c.json", tmp_path / "u.db").notices == []
 
 
 def test_sessions_behind_another_one_with_the_same_key_are_listed_and_nothing_is_moved(tmp_path):

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -181,8 +182,13 @@ def test_ctrl_c_in_a_process_of_its_own_ends_it_quietly(tmp_path):
             # More than a pipe holds: when this returns, the command is in the middle of reading.
             reading.stdin.write(b"[" + b" " * (1 << 20))
             reading.stdin.flush()
-            reading.send_signal(signal.SIGINT)
-            assert reading.wait(30) == 130
+            for _ in range(5):
+                reading.send_signal(signal.SIGINT)
+                # Python does not notice a signal that comes just before it begins to wait for more input.
+                with suppress(subprocess.TimeoutExpired):
+                    reading.wait(5)
+                    break
+            assert reading.returncode == 130
             assert reading.stderr is not None
             assert reading.stderr.read() == b"sessiondb: interrupted\n"
         finally:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from msgspec import structs
 
 from ..backend import Backend, TableKind
-from ..errors import SessionDBError, StoreFailedError, UsageError
+from ..errors import DurabilityUnknownError, SessionDBError, StoreFailedError, UsageError
 from ..files import REAL_FILES, Files
 from ..location import Location, parse_location
 from ..opening import backend_class
@@ -142,11 +142,11 @@ class _Migration:
             has_log = False
             target.remove_log()
             replacement.take_place()
-        except BaseException:
+        except BaseException as error:
             with suppress(SessionDBError, OSError):  # what went wrong first is what is said
                 replacement.discard()
-                if before is not None and not has_log:
-                    target.begin_log(before.content)
+                if before is not None and not has_log and not isinstance(error, DurabilityUnknownError):
+                    target.begin_log(before.content)  # nothing came in its place
             raise
         return backup
 

@@ -220,6 +220,17 @@ class BackendContract(ViewContract, QueryContract, IndexContract):
         backend.apply({"t": TableChanges("json", True, {"b": b"3"})}, Position(1, 1), Position(1, 2), no_pause)
         assert self.stored(backend, path)[1] == {"t": ("json", {"b": b"3"})}
 
+    def test_a_key_that_was_made_again_is_stored_like_any_other(self, backend: Backend, path: str) -> None:
+        backend.apply(json_images(a=b"1", b=b"2"), Position(1, 0), Position(1, 1), no_pause)
+        again = {"t": TableChanges("json", False, {"a": b"3", "c": b"4", "b": None}, recreated=("c", "a"))}
+        backend.apply(again, Position(1, 1), Position(1, 2), no_pause)
+        assert self.stored(backend, path)[1] == {"t": ("json", {"a": b"3", "c": b"4"})}
+
+    def test_what_is_found_was_written_by_nobody_else(self, backend: Backend, path: str) -> None:
+        assert backend.foreign_edit() is None
+        with self.beside(backend, path) as other:
+            assert other.foreign_edit() is None
+
     def test_a_drop_takes_the_kind_with_it(self, backend: Backend, path: str) -> None:
         backend.apply(json_images(a=b"1"), Position(1, 0), Position(1, 1), no_pause)
         backend.apply({"t": TableChanges("bytes", True, {"a": b"\xff"})}, Position(1, 1), Position(1, 2), no_pause)
