@@ -181,7 +181,11 @@ def run_ddl(link: Link, names: Names, place: Place) -> None:
 
 
 def make_durable(link: Link, names: Names) -> None:
-    """Everything that was committed before this commit is durable with it."""
+    """Everything that was committed before this commit is durable with it.
+
+    The row is locked for it. So a COMMIT that an earlier process of this host had sent, and whose answer it did not
+    live to see, is not on its way any more: what is asked from here on does not change behind our back.
+    """
     link.command(b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on")
     link.run(names.touch)
     link.command(b"COMMIT")

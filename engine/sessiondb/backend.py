@@ -295,7 +295,8 @@ class Backend(Replaceable, ABC):
     def take_over(self, owner: bytes, before: bytes, host: str, expected: Position) -> Position:
         """Make this owner the one that writes, in a new epoch; `apply` of any other one is fenced from here on.
 
-        Durable on return. When the connection is lost meanwhile it may have happened or not.
+        Durable on return. When the connection is lost meanwhile it may have happened or not, or still happen; but not
+        any more after the store was opened to write anew.
 
         Args:
             owner: 16 bytes that nobody was called before.

@@ -337,7 +337,9 @@ class Checkpointer:
 
     def _seconds_until_due(self) -> float | None:
         active, frozen, _ = self._views.triple
-        if self._due or frozen is not None:
+        # While attempts failed, more may have come than one checkpoint moves.
+        too_much = active.records >= self._limits.records_max or active.bytes >= self._limits.bytes_max
+        if self._due or frozen is not None or too_much:
             return 0.0
         if not active.first_us:
             return None

@@ -1,8 +1,8 @@
 """A server on the simulated disk: what it is told is one atomic, durable step, and it outlives its clients.
 
-It stands for PostgreSQL: a transaction there is all or nothing and durable when it returns, and everything that is asked
-of the store's row waits for one that is still on its way. The real one is killed in ``tests/postgres``. What the engine
-makes of it is what the simulator checks: with one host by the workloads of all backends, with two by `crash.network`.
+It stands for PostgreSQL: a transaction there is all or nothing and durable when it returns, and whoever locks the
+store's row waits for one that is still on its way. The real one is killed in ``tests/postgres``. What the engine makes
+of it is what the simulator checks: with one host by the workloads of all backends, with two by `crash.network`.
 """
 
 from __future__ import annotations

@@ -280,7 +280,7 @@ class SimulatedDisk(Files):
             raise OSError(errno.EIO, os.strerror(errno.EIO), path)
 
     def land(self) -> None:
-        """What a server was told arrives there, whatever became of those who sent it; whoever locks it waits for that."""
+        """What a server was told is done there, whatever became of its senders; whoever locks it waits for that."""
         while self.in_flight:
             disk, path, stored = self.in_flight.pop(0)
             self.stores[path] = stored

@@ -27,7 +27,7 @@ from .session import Session
 from .target import Target, real_target
 from .workloads import WORKLOADS
 
-__all__ = ["WORKLOADS_OF", "Job", "count_operations", "in_child", "kill_at", "kill_everywhere"]
+__all__ = ["WORKLOADS_OF", "Job", "count_operations", "in_child", "kill_at", "kill_everywhere", "read_announcements"]
 
 KILLED = [
     "first_creation", "append_always", "append_never", "append_mixed", "transactions", "group_commit", "checkpoint",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import sessiondb
 from sessiondb import opening
 from sessiondb.backend import Position
 from sessiondb.errors import FencedError
@@ -246,13 +247,31 @@ class Host(Session):
         try:
             self.open()
         except FencedError as error:
-            assert found is not None, f"{self.name} is refused, and nothing is stranded there: {error}"
-            assert f"LSN {found.first_lsn} to {found.last_lsn}" in str(error)
+            refused = str(error)
+        else:
+            refused = ""
+        if refused:
+            assert found is not None, f"{self.name} is refused, and nothing is stranded there: {refused}"
+            assert f"LSN {found.first_lsn} to {found.last_lsn}" in refused
             assert self._log() == before, "a refused log was changed"
             return False
         assert found is None, f"{found}, and {self.name} was opened all the same"
         assert not torn or self._quarantined() > kept, "a torn tail was cut, and no copy of it is kept"
         return True
+
+    def read_only(self) -> None:
+        """Open to read: the owner's log counts, another host's does not; nothing is changed anywhere."""
+        if SERVER.path not in self.network.stores:
+            return
+        before = len(self.network.log)
+        with sessiondb.open(SERVER.location, files=self.disk, read_only=True, lock_timeout=0.0) as db:
+            lsn, tables = db._open.views.visible_lsn, read_tables(db._open)
+        if self.model.owner == self.name:
+            problem = self.model.judge_open(self.name, lsn, tables)
+        else:
+            problem = "" if (lsn, tables) == (self.model.lsn, self.model.tables) else f"it shows {lsn}: {tables}"
+        assert not problem, f"read-only: {problem}"
+        assert len(self.network.log) == before, "reading has changed something"
 
     def _is_torn(self) -> bool:
         """Whether the log ends in what is no frame."""
@@ -304,7 +323,7 @@ class Host(Session):
         self.db = None
 
     def power_cut(self) -> None:
-        """This machine's power goes, and it comes up with one of the possible disks."""
+        """The machine's power goes, and it comes up with one of the possible disks."""
         replay = Replay.before(self.disk)
         for op in self.disk.log or ():
             replay.apply(op)

@@ -1,6 +1,7 @@
 """Damage of the file that says who a host is: the log is refused as it is, or what opens is right.
 
-`SITUATIONS` are moments in the life of host one, whose ``OWNER`` is then damaged, removed, or replaced by an earlier one.
+`SITUATIONS` are moments in the life of host one, whose ``OWNER`` is then damaged, removed, or put back to an earlier
+one.
 """
 
 from __future__ import annotations

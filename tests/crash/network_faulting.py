@@ -58,7 +58,8 @@ class TakeOverProgram(Program):
                 self.open()
             if not self.attempt(step) and self.session.db is not None and self.session.store.log.failure is not None:
                 self.leave()
-        for self.session in (self.one, self.other):
+        for host in (self.one, self.other):
+            self.session = host
             self.leave()
         self.repair()
         oracle = NetworkOracle(self.seed)

@@ -124,9 +124,9 @@ def _cut(start: Start) -> Network:
 
 
 def _visit_plan(rng: Random) -> list[str]:
-    """Who opens, in which order, and what it does then: `write`, `move` to the server, or `look` and die."""
+    """Who opens, in which order, and what it does then: `write`, `move` to the server, `look` and die, only `read`."""
     visits = [*rng.sample(HOSTS, 2), *rng.choices(HOSTS, k=rng.randrange(3))]
-    return [f"{name}:{rng.choice(('look', 'write', 'move'))}" for name in visits]
+    return [f"{name}:{rng.choice(('look', 'write', 'move', 'read'))}" for name in visits]
 
 
 def _visit_all(network: Network, plan: list[str]) -> int:
@@ -135,6 +135,9 @@ def _visit_all(network: Network, plan: list[str]) -> int:
     for visit in plan:
         name, _, what = visit.partition(":")
         host = Host(network, name)
+        if what == "read":
+            host.read_only()
+            continue
         if not host.try_open():
             refused += 1
             host.kill()

@@ -14,7 +14,7 @@ HALF = "half"
 WHOLE = "whole"
 """What a hook returns to have all of a write (or step) done before it fails with ENOSPC."""
 LATE = "late"
-"""What a hook returns to have a step fail while it is on its way to a server: it is done later (`SimulatedDisk.land`)."""
+"""What a hook returns to have a step fail on its way to a server: it is done later (`SimulatedDisk.land`)."""
 
 
 class Stored(NamedTuple):

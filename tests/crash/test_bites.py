@@ -32,7 +32,7 @@ PLAIN = [
     "LMDB's segments are dropped before its transaction is done",
     "a log with stranded transactions is removed",
     "a checkpoint builds upon another owner's state",
-    "OWNER holds the last id only",
+    "OWNER is written after the server was asked",
 ]
 
 

@@ -24,8 +24,9 @@ from crash.workloads import WORKLOADS, run_workload
 from sessiondb import opening
 
 STATES = int(os.environ.get("SESSIONDB_TEST_STATES", "50000"))
-SHARES = {"json": 0.5, "memory": 0.2, "sqlite": 0.15, "lmdb": 0.15}
-"""Of the distinct disks, for each backend; `memory` stores in atomic steps as SQLite and LMDB do, but quicker."""
+SHARES = {"json": 0.5, "memory": 0.15, "postgres": 0.05, "sqlite": 0.15, "lmdb": 0.15}
+"""Of the distinct disks, for each backend; `memory` stores in atomic steps as SQLite and LMDB do, but quicker.
+`postgres` is a server with one host; two hosts are in `test_take_over.py`."""
 ATOMIC = ("memory", "sqlite", "lmdb")
 
 

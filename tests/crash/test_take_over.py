@@ -1,5 +1,4 @@
-"""A store that goes from host to host: whatever stops, fails or is damaged, histories never mix, and nothing is lost
-without a word.
+"""A store that goes from host to host: whatever stops or fails, histories never mix, and nothing is lost silently.
 
 Two machines with a log each and a server on the simulated disk (`crash.network`); the server is PostgreSQL's stand-in.
 The real one is killed in ``tests/postgres``.

@@ -8,7 +8,7 @@ from typing import Literal
 
 __all__ = ["Wire"]
 
-Moment = Literal["before", "after"]
+Moment = Literal["before", "after", "hold", "pass"]
 
 
 class Wire:
@@ -23,7 +23,9 @@ class Wire:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.cuts: list[Moment] = []
-        """When to cut the next COMMITs: before the server has them, or after it has done them."""
+        """When to cut the next COMMITs: before the server has them, or after it has done them; or they are held until
+        `release`, with nobody there any more who wants to know; or they pass."""
+        self.held: list[tuple[socket.socket, bytes]] = []
         self.is_up = True
         """False: new connections are refused."""
         self._sockets: list[socket.socket] = [self._listener]
@@ -53,7 +55,11 @@ class Wire:
                 moment = self.cuts.pop(0)
                 if moment == "before":
                     break
-                gate.is_cut = True
+                if moment == "hold":
+                    self.held.append((server, data))
+                    _cut(client)
+                    return
+                gate.is_cut = moment == "after"
             try:
                 server.sendall(data)
             except OSError:
@@ -74,6 +80,13 @@ class Wire:
             except OSError:
                 break
         _cut(client)
+
+    def release(self) -> None:
+        """The server gets what was held, and nothing more on these connections."""
+        while self.held:
+            server, data = self.held.pop()
+            server.sendall(data)
+            server.shutdown(socket.SHUT_WR)
 
     def cut(self) -> None:
         """Cut everything that is connected now."""

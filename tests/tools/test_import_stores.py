@@ -642,7 +642,9 @@ def test_a_dbm_of_sqlite_is_read_on_every_python(run, tmp_path, into, unchanged)
 
 @pytest.mark.parametrize("name", ["gnu", "ndbm"])
 def test_the_dbms_of_other_libraries_are_read_where_python_has_them(run, tmp_path, into, unchanged, name):
-    module = pytest.importorskip(f"dbm.{name}", reason=f"this Python was built without dbm.{name}")
+    module = pytest.importorskip(
+        f"dbm.{name}", reason=f"this Python was built without dbm.{name}", exc_type=ImportError
+    )
     path = str(tmp_path / "d")
     with module.open(path, "n") as database:
         for number in range(1_000):
