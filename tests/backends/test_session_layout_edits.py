@@ -216,6 +216,8 @@ def build(layout, sessions):
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(LAYOUTS, st.lists(st.tuples(KEYS, FIELDS), max_size=5), CHANGES, st.sampled_from([2, 4, "\t"]))
+@example("array", [], [("a", {"": None}), ("a", {":": None, "": None})], 2)
+@example("array", [("a", {"x": 1})], [("a", {"y": 1}), ("a", {"y": 1, "x": 1})], 2)
 def test_a_file_after_any_change_is_the_changed_sessions_as_they_would_have_been_written(
     layout, sessions, changes, indent
 ):
@@ -225,6 +227,7 @@ def test_a_file_after_any_change_is_the_changed_sessions_as_they_would_have_been
     if indent != 2 and not sessions:
         return  # how an empty array would be laid out does not show
     images, deleted, after = {}, {}, list(sessions)
+    in_file = dict(reversed(sessions))
     for key, fields in changes:
         known = [number for number, (other, _) in enumerate(after) if other == key]
         if fields is None:
@@ -235,7 +238,8 @@ def test_a_file_after_any_change_is_the_changed_sessions_as_they_would_have_been
         else:
             images[key] = {"session": key, **fields}
             if known:
-                before = after[known[0]][1]
+                # The fields that stood in the file keep their order, whatever came in between.
+                before = {} if key in deleted else in_file.get(key, {})
                 kept = {name: fields[name] for name in before if name in fields}
                 after[known[0]] = (key, {**kept, **fields})
             else:
