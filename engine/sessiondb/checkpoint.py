@@ -325,7 +325,7 @@ class Checkpointer:
             if self._stopping:
                 return
             try:
-                self._run_once(Pacer(self._backend.slice_s), only_if_due=True)
+                self._run_once(self._pace(), only_if_due=True)
                 pause = 0.0
             except SessionDBError as error:
                 if self._log.failure is not None or isinstance(error, (ClosedError, FencedError)):
@@ -334,6 +334,11 @@ class Checkpointer:
                 if not hurried:
                     pause = min(max(pause * 2, RETRY_S_MIN), RETRY_S_MAX)
                     logger.error("a checkpoint failed, next attempt in %.1f s: %s", pause, error)
+
+    def _pace(self) -> Pace:
+        """Pauses, unless somebody waits for the end of it."""
+        pacer = Pacer(self._backend.slice_s)
+        return lambda: None if self._waiting else pacer()
 
     def _seconds_until_due(self) -> float | None:
         active, frozen, _ = self._views.triple

@@ -99,7 +99,7 @@ def replayed_unsynced(patch: Patch) -> None:
 @mutant("the JSON file is trusted as it is in the cache", "killed_before_a_sync")
 def json_unsynced_at_open(patch: Patch) -> None:
     make_folder = opening._make_folder
-    patch.setattr(json_file, "_sync", lambda *_: None)
+    patch.setattr(json_file, "sync_named", lambda *_: None)
     patch.setattr(opening, "_make_folder", lambda files, folder: make_folder(Without(files, "sync_folder"), folder))
 
 
