@@ -49,7 +49,17 @@ __all__ = [
 
 
 class SessionDBError(Exception):
-    """The root: catch it to catch whatever sessiondb raises on purpose."""
+    """The root: catch it to catch whatever sessiondb raises on purpose. It can be pickled and copied."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # As Exception does it, but without calling __init__ of the class again: its arguments are not `args`.
+        return _rebuilt, (type(self), self.args), self.__dict__
+
+
+def _rebuilt(kind: type[SessionDBError], args: tuple[object, ...]) -> SessionDBError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 class UsageError(SessionDBError):

@@ -3,7 +3,8 @@
 Reading and judging is done by `sessiondb.wal.verdict`, which changes nothing. What this module then does, in the
 order that makes a crash in the middle harmless:
 
-1. sync the newest segment and the folder: frames and file names may be in caches only, and are about to be served;
+1. sync the newest segment and the folder: frames and file names may be in caches only, and are about to be served.
+   Then read past the page cache: a sync that failed once succeeds when it is asked again, and nothing was written;
 2. copy what is cut (a torn tail, an unfinished segment) into ``quarantine/``, durably;
 3. go on in the newest segment if nothing was cut and only zeros follow its last frame; otherwise start a new
    one, whose header says where its predecessor ends. Whenever history may have been cut the new segment's epoch is
@@ -39,7 +40,7 @@ from .wal.log import AppendLog, LogTail
 from .wal.operations import Operation, decode_operations
 from .wal.reader import Frame
 from .wal.segment import SegmentSyncError, create_segment
-from .wal.verdict import LogContents, read_log
+from .wal.verdict import LogContents, read_log, segment_names
 
 __all__ = ["Recovered", "check_epoch", "quarantine_cut", "recover", "replay_frame", "survey"]
 
@@ -81,8 +82,15 @@ def replay_frame(folder: str, name: SegmentName, frame: Frame) -> Sequence[Opera
         ) from error  # fmt: skip
 
 
-def survey(files: Files, folder: str, uuid: bytes, applied: int) -> Survey:
+def survey(files: Files, folder: str, uuid: bytes, applied: int, *, drop_cache: bool = False) -> Survey:
     """Read the log into a memtable. Changes nothing.
+
+    Args:
+        files: the file system.
+        folder: the log's folder; it exists.
+        uuid: the store's.
+        applied: the backend's applied LSN.
+        drop_cache: read from the disk, not from the page cache; a poisoned store is read so in any case.
 
     Raises:
         CorruptionError: see `sessiondb.wal.verdict.read_log`.
@@ -100,7 +108,7 @@ def survey(files: Files, folder: str, uuid: bytes, applied: int) -> Survey:
         if slot is not None and slot.uuid != uuid:
             slot = None
         poisoned = slot is not None and slot.state == STATE_POISONED
-        contents = read_log(files, folder, uuid, applied, head, take_in, drop_cache=poisoned)
+        contents = read_log(files, folder, uuid, applied, head, take_in, drop_cache=drop_cache or poisoned)
     except OSError as error:
         raise StoreFailedError(
             f"cannot read the log: {error.strerror or error} ({error.filename or folder}); nothing was changed"
@@ -151,7 +159,8 @@ def recover(
         CorruptionError: acknowledged data is damaged or missing; nothing was changed.
         StoreFailedError: the operating system refused.
     """
-    found = survey(files, folder, uuid, position.lsn)
+    _sync_newest(files, folder)
+    found = survey(files, folder, uuid, position.lsn, drop_cache=True)
     if not new_epoch:
         check_epoch(found.contents, position, folder)
     elif found.contents.highest_epoch >= position.epoch:
@@ -227,12 +236,10 @@ def _cannot(folder: str, error: OSError) -> StoreFailedError:
 def _continue(
     files: Files, folder: str, uuid: bytes, position: Position, found: Survey, is_new: bool, new_epoch: bool
 ) -> tuple[LogTail, TornTailReport | None]:
-    """Steps 1 to 3: the tail to append at, and what was cut."""
+    """Steps 2 to 4: the tail to append at, and what was cut."""
     contents = found.contents
     newest = contents.newest
-    if newest is not None:
-        _sync_segment(files, folder, newest.name)
-    elif not is_new:
+    if newest is None and not is_new:
         found.notices.append(f"the log was missing; the store is as the backend has it, at LSN {position.lsn}")
     torn = quarantine_cut(files, folder, contents)
     whole = newest is not None and torn is None and not contents.unfinished and not found.poisoned
@@ -255,14 +262,28 @@ def _next_header(uuid: bytes, epoch: int, contents: LogContents) -> SegmentHeade
     return SegmentHeader(uuid, epoch, 0, first, newest.epoch, contents.last_crc, newest.first_lsn, contents.end, now)
 
 
-def _sync_segment(files: Files, folder: str, name: SegmentName) -> None:
-    """Its writer may have been killed before it synced the frames, or the folder that holds the segment's name."""
-    file = files.open(f"{folder}/{name}")
+def _sync_newest(files: Files, folder: str) -> None:
+    """Step 1, before anything is read: what the newest segment holds is on the disk.
+
+    Its writer may have been killed before it synced the frames, or the folder that holds the segment's name. If that
+    sync fails, or the one of the process before us did, the next one succeeds all the same while the bytes are only in
+    the page cache: so the log is read past the cache after it, and what is not on the disk is not found.
+
+    Raises:
+        StoreFailedError: the operating system refused.
+    """
     try:
-        file.fsync()
-    finally:
-        file.close()
-    files.sync_folder(folder)
+        names = segment_names(files, folder)
+        if not names:
+            return
+        file = files.open(f"{folder}/{names[-1]}")
+        try:
+            file.fsync()
+        finally:
+            file.close()
+        files.sync_folder(folder)
+    except OSError as error:
+        raise _cannot(folder, error) from error
 
 
 def quarantine_cut(files: Files, folder: str, contents: LogContents) -> TornTailReport | None:

@@ -87,6 +87,7 @@ class Program:
         self.lasting: Fault | None = None
         self.triggered = ""
         self.errors: list[str] = []
+        self.open_failed = False
         self.session = Session(seed, target=target)
         self.session.disk.hook = self.hook
 
@@ -180,6 +181,9 @@ class Program:
         if poisoned:
             assert failure is not None, "a poisoned store took a write"
         self.look()
+        if failure is None and self.open_failed:
+            self.open_failed = False
+            self.check_power_cut("after an open that failed, and one that did not")
         return failure is None
 
     def expect(self, error: SessionDBError) -> None:
@@ -207,6 +211,7 @@ class Program:
                 self.session.open()
             except SessionDBError as error:
                 self.expect(error)
+                self.open_failed = True
                 if attempt == 1:
                     self.repair()
                 continue

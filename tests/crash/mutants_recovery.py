@@ -33,9 +33,9 @@ def appends_behind_torn_tail(patch: Patch) -> None:
 def appends_over_torn_tail(patch: Patch) -> None:
     continue_log = recovery._continue
 
-    def mutated(files: Any, folder: str, uuid: bytes, position: Any, found: Any, is_new: bool) -> Any:
+    def mutated(files: Any, folder: str, uuid: bytes, position: Any, found: Any, *rest: Any) -> Any:
         torn, found.contents.torn = found.contents.torn, None
-        tail, _ = continue_log(files, folder, uuid, position, found, is_new)
+        tail, _ = continue_log(files, folder, uuid, position, found, *rest)
         found.contents.torn = torn
         return tail, recovery._quarantine_tail(files, folder, found.contents)
 
@@ -83,8 +83,8 @@ def replay_off_by_one(patch: Patch) -> None:
 def lsn_given_out_again(patch: Patch) -> None:
     survey = recovery.survey
 
-    def mutated(files: Any, folder: str, uuid: bytes, applied: int) -> Any:
-        found = survey(files, folder, uuid, applied)
+    def mutated(files: Any, folder: str, uuid: bytes, applied: int, **options: Any) -> Any:
+        found = survey(files, folder, uuid, applied, **options)
         found.contents.last_lsn = max(found.contents.last_lsn - 1, 0)
         return found
 
@@ -93,7 +93,17 @@ def lsn_given_out_again(patch: Patch) -> None:
 
 @mutant("what was replayed is not synced before it is served", "killed_before_a_sync", "recoveries")
 def replayed_unsynced(patch: Patch) -> None:
-    patch.setattr(recovery, "_sync_segment", lambda *_: None)
+    patch.setattr(recovery, "_sync_newest", lambda *_: None)
+
+
+@mutant("recovery believes the page cache after a sync that failed", "recoveries")
+def replayed_from_the_cache(patch: Patch) -> None:
+    survey = recovery.survey
+
+    def mutated(files: Any, folder: str, uuid: bytes, applied: int, **_: Any) -> Any:
+        return survey(files, folder, uuid, applied)
+
+    patch.setattr(recovery, "survey", mutated)
 
 
 @mutant("the JSON file is trusted as it is in the cache", "killed_before_a_sync")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from random import Random
 
 from sessiondb.errors import FencedError, SessionDBError
 
@@ -17,7 +18,7 @@ from .network_oracle import NetworkOracle
 from .ops import Op
 from .oracle import deterministic, forget_everything
 
-__all__ = ["SEEDS", "TakeOverProgram", "run_take_over_everywhere", "run_take_overs"]
+__all__ = ["SEEDS", "TakeOverProgram", "run_take_over_everywhere", "run_take_over_pairs", "run_take_overs"]
 
 SEEDS = 3
 """How the first host ends: closed, killed, or not at all."""
@@ -32,6 +33,7 @@ class TakeOverProgram(Program):
         self.lasting: Fault | None = None
         self.triggered = ""
         self.errors: list[str] = []
+        self.open_failed = False
         self.network = Network()
         self.one, self.other = (Host(self.network, name, seed) for name in HOSTS)
         self.session: Host = self.one
@@ -62,9 +64,7 @@ class TakeOverProgram(Program):
             self.session = host
             self.leave()
         self.repair()
-        oracle = NetworkOracle(self.seed)
-        oracle.check_log(self.network, 4, only_end=True)
-        assert not oracle.violations, oracle.violations[0]
+        self.check_power_cut("at the end", 4)
         assert not self.network.model.problems, self.network.model.problems[0]
 
     def steps(self) -> Iterator[Callable[[], None]]:
@@ -110,6 +110,7 @@ class TakeOverProgram(Program):
                 self.session.open()
             except SessionDBError as error:
                 self.expect(error)
+                self.open_failed = True
                 self.kill()
                 if isinstance(error, FencedError) and self._is_stranded():
                     self.session.move_away()
@@ -127,6 +128,12 @@ class TakeOverProgram(Program):
             return self.session.stranded() is not None
         finally:
             self.kill()
+
+    def check_power_cut(self, when: str, disks: int = 2) -> None:
+        """The power of both machines goes now."""
+        oracle = NetworkOracle(self.seed)
+        oracle.check_log(self.network, disks, only_end=True)
+        assert not oracle.violations, f"{when}: {oracle.violations[0]}"
 
     def leave(self) -> None:
         """Close; whatever close says, everything is released."""
@@ -166,4 +173,16 @@ def run_take_over_everywhere(job: tuple[str, int, int, int]) -> int:
     runs = 0
     while run_take_overs([(SERVER_FAULTS[name], start + runs * stride)], seed):
         runs += 1
+    return runs
+
+
+def run_take_over_pairs(seed: int) -> int:
+    """In a worker: two faults, so many times; returns how often one came."""
+    rng = Random(seed)
+    names = sorted(SERVER_FAULTS)
+    runs = 0
+    for _ in range(150):
+        first, second = (SERVER_FAULTS[rng.choice(names)] for _ in range(2))
+        faults = [(first, rng.randrange(120)), (second, rng.randrange(rng.choice((3, 30))))]
+        runs += run_take_overs(faults, rng.randrange(SEEDS))
     return runs

@@ -16,7 +16,7 @@ from itertools import product
 
 import pytest
 
-from crash.faulting import ALL_FAULTS, FAULTS, STEP_FAULTS, run_everywhere, run_pairs, run_until_it_succeeds
+from crash.faulting import ALL_FAULTS, FAULTS, STEP_FAULTS, run_everywhere, run_once, run_pairs, run_until_it_succeeds
 from crash.workers import spread
 
 SEEDS = (1, 2)
@@ -26,6 +26,13 @@ SEEDS = (1, 2)
 def test_a_fault_at_some_operations_is_named_and_loses_nothing(name: str) -> None:
     """A part for the plain run."""
     assert run_until_it_succeeds(FAULTS[name], seed=1, start=len(name) % 7, stride=7) > 1
+
+
+@pytest.mark.parametrize("target", ["json", "memory"])
+def test_a_sync_that_fails_in_an_open_is_not_forgotten_by_the_next_one(target: str) -> None:
+    """It succeeds the next time, though the bytes are in the page cache only; what is built on them would be lost."""
+    runs = [run_once([(FAULTS["sync fails once"], index)], 1, target) for index in range(12)]
+    assert all(runs)
 
 
 @pytest.mark.parametrize("name", ALL_FAULTS)

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
-from random import Random
 
 import pytest
 
@@ -19,7 +18,7 @@ from crash.atomic_server import AtomicServer
 from crash.disk import SimulatedDisk
 from crash.faulting import SERVER_FAULTS
 from crash.network_damage import SITUATIONS, damages, judge_damage, prepare_damage
-from crash.network_faulting import SEEDS, run_take_over_everywhere, run_take_overs
+from crash.network_faulting import SEEDS, run_take_over_everywhere, run_take_over_pairs
 from crash.network_oracle import NetworkJob, run_network_job
 from crash.oracle import deterministic, forget_everything
 from crash.simulate import Job, run_job
@@ -117,22 +116,10 @@ def test_a_fault_at_every_operation_of_a_take_over_is_named_and_loses_nothing(
     assert runs > 2_000
 
 
-def run_pairs(seed: int) -> int:
-    """In a worker: two faults, so many times; returns how often one came."""
-    rng = Random(seed)
-    names = sorted(SERVER_FAULTS)
-    runs = 0
-    for _ in range(150):
-        first, second = (SERVER_FAULTS[rng.choice(names)] for _ in range(2))
-        faults = [(first, rng.randrange(120)), (second, rng.randrange(rng.choice((3, 30))))]
-        runs += run_take_overs(faults, rng.randrange(SEEDS))
-    return runs
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_second_fault_soon_after_the_first_of_a_take_over_is_no_worse(capsys: pytest.CaptureFixture[str]) -> None:
-    runs = sum(spread(run_pairs, range(6)))
+    runs = sum(spread(run_take_over_pairs, range(6)))
     with capsys.disabled():
         print(f"\nfaults of take-overs, in pairs: {runs} runs, 0 violations")
 
