@@ -69,10 +69,10 @@ def replay_off_by_one(patch: Patch) -> None:
 
     survey = recovery.survey
 
-    def mutated_survey(*arguments: Any) -> Any:
+    def mutated_survey(*arguments: Any, **options: Any) -> Any:
         patch.setattr(Memtable, "apply", mutated)
         try:
-            return survey(*arguments)
+            return survey(*arguments, **options)
         finally:
             patch.setattr(Memtable, "apply", apply)
 
