@@ -14,7 +14,7 @@ import pytest
 
 import sessiondb
 from sessiondb.files import Files
-from sessiondb_tools import exporting
+from sessiondb_tools.exporting.lines import record_line
 from sessiondb_tools.standing import read_run
 
 from .conftest import tree
@@ -68,7 +68,7 @@ def test_records_come_as_they_are_stored(run, tmp_path):
         store.views.triple.active.tables["records"].entries["a"].image = image
         with store.pin() as view:
             (pair,) = view.scan("records")
-    assert bytes(exporting.record_line("records", "json", *pair)["record"]) == image
+    assert record_line("records", "json", *pair) == b'{"table":"records","key":"a","record":' + image + b"}\n"
 
 
 def test_a_document_in_several_lines_becomes_one(run, alpha, pg_admin, pg_schema):
@@ -82,13 +82,13 @@ def test_a_document_in_several_lines_becomes_one(run, alpha, pg_admin, pg_schema
 def test_records_go_to_a_new_file_that_only_its_owner_reads(run, any_store, tmp_path):
     before = sorted(os.listdir(tmp_path))
     done = run("export", "--output", "out.jsonl", "--db", any_store)
-    assert (done.code, done.out) == (0, "wrote 4 records of 2 tables to out.jsonl\n")
+    assert (done.code, done.out) == (0, "wrote 4 records of 2 tables to out.jsonl (jsonl)\n")
     path = tmp_path / "out.jsonl"
     assert [json.loads(line) for line in path.read_text("utf-8").splitlines()] == RECORDS
     assert path.stat().st_mode & 0o777 == 0o600
     assert set(os.listdir(tmp_path)) - set(before) <= {"out.jsonl", "s.db-shm"}
     done = run("export", "--output", "out2.jsonl", "--json", "--db", any_store)
-    assert done.json == {"records": 4, "tables": ["blobs", "records"], "output": "out2.jsonl"}
+    assert done.json == {"records": 4, "tables": ["blobs", "records"], "output": "out2.jsonl", "format": "jsonl"}
     assert run("export", "--output", "-", "--db", any_store).lines == RECORDS
 
 
@@ -104,10 +104,10 @@ def test_nothing_is_overwritten(run, store, tmp_path):
 
 def test_a_file_that_cannot_be_finished_is_not_there(run, store, tmp_path, monkeypatch):
     before = sorted(os.listdir(tmp_path))
-    monkeypatch.setattr(exporting, "record_line", None)
-    monkeypatch.setattr("sessiondb_tools.verbs.export.record_line", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        run("export", "--output", "out.jsonl", "--db", store)
+    with monkeypatch.context() as patch:
+        patch.setattr("sessiondb_tools.exporting.lines.record_line", lambda table, *_: {"blobs": b"first"}[table])
+        with pytest.raises(KeyError):
+            run("export", "--output", "out.jsonl", "--db", store)
     assert sorted(os.listdir(tmp_path)) == before
     done = run("export", "--output", "none/out.jsonl", "--db", store)
     assert done.code == 3

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..exit_codes import USAGE, CommandError
 from ..json_text import BOM
+from .export_lines import PACKED_BEGINNING
 from .source import Choices, Source, own_problem
 
 if TYPE_CHECKING:
@@ -87,16 +88,16 @@ def kind_of(path: str) -> str:
         return _of_folder(path)
     if os.path.isfile(path):
         with open(path, "rb") as file:
-            if file.read(4096).removeprefix(BOM).lstrip()[:1] in (b"{", b"["):
-                return ""
+            beginning = file.read(4096)
+        if beginning.removeprefix(BOM).lstrip()[:1] in (b"{", b"["):
+            return ""
+        if beginning.startswith(PACKED_BEGINNING):
+            return "export"
     elif os.path.exists(path):
         return ""  # a pipe, of which each byte can be read once
     from .dbm_files import family
 
-    try:
-        module, _ = family(path)
-    except FileNotFoundError:
-        return ""  # whoever opens it says so
+    module, _ = family(path)
     if module == "sqlite3":
         return _of_sqlite(path)
     if module:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 from sessiondb.codec import RECORD_BYTES_MAX
@@ -52,6 +52,16 @@ class TextFile:
             if text:
                 return chr(text[0])
         return ""
+
+    def starts_with(self, beginning: bytes) -> bool:
+        """Whether these are the first bytes."""
+        self.file.seek(0)
+        return self.file.read(len(beginning)) == beginning
+
+    def reader(self) -> Callable[[int], bytes]:
+        """Gives the next bytes, from the first one on."""
+        self.file.seek(0)
+        return self.file.read
 
     def text(self) -> str:
         """All of it.

@@ -1,8 +1,13 @@
-"""Write records as JSON Lines, one record a line: {"table": ..., "key": ..., "record": ...}.
+"""Write records as JSON Lines, JSON, MessagePack or CSV.
 
 All tables, or those that --table names, in the order of their names and keys, as they are at one moment, read in
-bounded memory. A record of a table of bytes has "base64" instead of "record". They go to standard output, or with
---output to a new file, which is there as a whole, durably, or not at all.
+bounded memory. They go to standard output, or with --output to a new file, which is there as a whole, durably, or not
+at all. The format is that of --format, or the one that the ending of FILE names, or JSON Lines:
+
+  jsonl    a record a line: {"table": ..., "key": ..., "record": ...}; of a table of bytes "base64" instead of "record"
+  json     one document: {table: {key: record, ...}, ...}
+  msgpack  a stream of objects like those of jsonl; of a table of bytes "bytes" instead of "record"
+  csv      one table: a column for the key, and one for each field that a record has
 
 --stranded writes what was committed on this host and never reached the server, because another host took the store
 over: a line for each change, in the order in which they were made, with "lsn", "time", "table", "op", "key" and
@@ -10,6 +15,7 @@ over: a line for each change, in the order in which they were made, with "lsn", 
 dump --json` prints all that the log holds.
 
   sessiondb export --output backup.jsonl --db sessions.json
+  sessiondb export --format csv --table sessions --db sessions.json
   sessiondb export --stranded --output stranded.jsonl
 """
 
@@ -25,7 +31,10 @@ from sessiondb.lock import StoreLocks
 from sessiondb.wal.operations import Operation
 
 from ..exit_codes import FINE, NOT_DONE, USAGE, CommandError
-from ..exporting import change_line, opened, record_line
+from ..exporting.formats import FORMATS, format_of
+from ..exporting.lines import change_line
+from ..exporting.records import Records
+from ..exporting.target import opened
 from ..locations import Place, add_store_options, find_store, open_for_reading
 from ..output import count, print_json, shown
 from ..standing import Standing, read_run, standing_of, unknown_log
@@ -34,6 +43,7 @@ from ..standing import Standing, read_run, standing_of, unknown_log
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the verb takes."""
     parser.add_argument("--table", metavar="NAME", action="append", help="only this table; repeat it for more")
+    parser.add_argument("--format", choices=FORMATS, help="how (default: as FILE ends, else jsonl)")
     parser.add_argument("--output", metavar="FILE", help="a new file (default: standard output)")
     parser.add_argument("--stranded", action="store_true", help="what another host's take-over left in the log here")
     add_store_options(parser)
@@ -48,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _records(arguments: argparse.Namespace) -> int:
-    lines = 0
+    form = format_of(arguments.format, arguments.output)
     with open_for_reading(arguments) as db:
         store = db._store
         assert store is not None
@@ -56,17 +66,21 @@ def _records(arguments: argparse.Namespace) -> int:
             kinds = view.tables()
             wanted = list(kinds) if arguments.table is None else sorted(set(arguments.table))
             _must_be_there(wanted, kinds, db.location)
+            records = Records(view, kinds, wanted)
+            pieces = FORMATS[form](records)
+            first = next(pieces, b"")  # what cannot be written in this format is found before a file is made
             with opened(arguments.output) as write:
-                for name in wanted:
-                    kind = kinds[name]
-                    for key, image in view.scan(name):
-                        write(record_line(name, kind, key, image))
-                        lines += 1
+                write(first)
+                for piece in pieces:
+                    write(piece)
         if arguments.output not in (None, "-"):
             if arguments.json:
-                print_json({"records": lines, "tables": wanted, "output": arguments.output})
+                print_json({"records": records.count, "tables": wanted, "output": arguments.output, "format": form})
             else:
-                print(f"wrote {count(lines, 'record')} of {count(len(wanted), 'table')} to {arguments.output}")
+                print(
+                    f"wrote {count(records.count, 'record')} of {count(len(wanted), 'table')} to {arguments.output} "
+                    f"({form})"
+                )
     return FINE
 
 
@@ -84,6 +98,10 @@ def _must_be_there(wanted: Collection[str], kinds: Collection[str], location: st
 
 
 def _stranded(arguments: argparse.Namespace) -> int:
+    if format_of(arguments.format, arguments.output) != "jsonl":
+        raise CommandError(
+            "--stranded writes changes, as JSON Lines only; next: --format jsonl, or --output X.jsonl", USAGE
+        )
     place = find_store(arguments, file_needed=False)
     if not place.backend.remote:
         raise CommandError(f"{place.location} is not on a server: nothing can be stranded; leave out --stranded", USAGE)
