@@ -231,3 +231,39 @@ def test_a_missing_file_beside_its_log_is_not_taken_for_an_empty_store(run, kill
         assert done.code == 1, verb
         assert "missing, but its log is" in done.err
     assert not os.path.exists(killed_store)
+
+
+# ---- which table
+
+
+def test_the_only_table_need_not_be_named(run, location):
+    with sessiondb.open(location) as db:
+        db.table("people").put_many({"a": {"n": 1}, "b": {"n": 2}})
+    assert run("get", "a", "--db", location).json == {"n": 1}
+    assert run("list", "--keys", "--db", location).out == "a\nb\n"
+    assert run("find", "n:=2", "--keys", "--db", location).out == "b\n"
+    assert run("patch", "a", "n:=3", "--db", location).json == {"n": 3}
+    assert "from table 'people'" in run("delete", "a", "--db", location).out
+    absent = run("get", "a", "--db", location)
+    assert (absent.code, "'people'" in absent.err) == (1, True)
+
+
+def test_among_several_tables_it_is_records_or_none(run, location):
+    with sessiondb.open(location) as db:
+        db.table("people")["a"] = {"n": 1}
+        db.table("towns")["a"] = {"n": 2}
+    done = run("get", "a", "--db", location)
+    assert (done.code, done.out) == (2, "")
+    assert "it has: people, towns; next: choose one with --table" in done.err
+    with sessiondb.open(location) as db:
+        db.table("records")["a"] = {"n": 3}
+    assert run("get", "a", "--db", location).json == {"n": 3}
+
+
+def test_a_table_that_was_named_is_never_another_one(run, location):
+    with sessiondb.open(location) as db:
+        db.table("people")["a"] = {"n": 1}
+    assert run("get", "a", "--table", "records", "--db", location).code == 2
+    assert run("put", "b", '{"n": 2}', "--db", location).code == 0
+    with sessiondb.open(location) as db:
+        assert list(db.tables()) == ["people", "records"]

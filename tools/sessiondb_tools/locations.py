@@ -39,6 +39,7 @@ __all__ = [
     "table_for_reading",
 ]
 
+DEFAULT_TABLE = "records"
 WAIT_S_READING = 2.0
 WAIT_S_WRITING = 10.0
 _BY_HAND = Choice(Location("", ""), "", (), is_argument=True, is_default=False, in_default_folder=False)
@@ -74,9 +75,15 @@ def add_config_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="the configuration file (default: see sessiondb --help)")
 
 
-def add_table_option(parser: argparse.ArgumentParser) -> None:
-    """Declare ``--table``."""
-    parser.add_argument("--table", default="records", metavar="NAME", help="the table (default: %(default)s)")
+def add_table_option(parser: argparse.ArgumentParser, *, may_be_new: bool = False) -> None:
+    """Declare ``--table``: ``None`` when it is left out, unless the verb may make the table."""
+    else_what = DEFAULT_TABLE if may_be_new else f"{DEFAULT_TABLE}, or the only one that there is"
+    parser.add_argument(
+        "--table",
+        default=DEFAULT_TABLE if may_be_new else None,
+        metavar="NAME",
+        help=f"the table (default: {else_what})",
+    )
 
 
 def configuration(arguments: argparse.Namespace) -> Config:
@@ -196,8 +203,8 @@ def open_for_writing(arguments: argparse.Namespace, *, create: bool) -> Database
     return open_configured(configuration(arguments), create=create, wait_s=arguments.default_wait)
 
 
-def table_for_reading(db: Database, name: str) -> Table[Any]:
-    """The table with this name, untyped, or of bytes if it holds bytes.
+def table_for_reading(db: Database, name: str | None) -> Table[Any]:
+    """The table with this name, untyped, or of bytes if it holds bytes; without a name the default, or the only one.
 
     Raises:
         CommandError: the store has other tables, but not this one.
@@ -205,6 +212,8 @@ def table_for_reading(db: Database, name: str) -> Table[Any]:
     kinds = db.tables()
     if not kinds:
         print(f"sessiondb: the store {db.location} is there, and empty", file=sys.stderr)
+    if name is None:
+        name = next(iter(kinds)) if len(kinds) == 1 else DEFAULT_TABLE
     if kinds and name not in kinds:
         known = ", ".join(kinds)
         raise CommandError(

@@ -32,8 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.json:
             print_json({"deleted": deleted, "absent": absent})
         else:
-            print(f"deleted {count(deleted, 'record')} from table {arguments.table!r} of {db.location}", flush=True)
+            print(f"deleted {count(deleted, 'record')} from table {table.name!r} of {db.location}", flush=True)
     if absent:
         names = ", ".join(shown(key) for key in absent)
-        print(f"sessiondb delete: not there: {names} (table {arguments.table!r})", file=sys.stderr)
+        print(f"sessiondb delete: not there: {names} (table {table.name!r})", file=sys.stderr)
     return DAMAGE if absent else FINE

@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     with open_for_reading(arguments) as db:
         table = table_for_reading(db, arguments.table)
         if arguments.key not in table:
-            say_absent("get", arguments.key, arguments.table, db.location)
+            say_absent("get", arguments.key, table.name, db.location)
             return DAMAGE
         record = table[arguments.key]
     if arguments.json:

@@ -34,13 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Change the record and print it."""
-    key, name = arguments.key, arguments.table
+    key = arguments.key
     changes = _changes(arguments.changes, arguments.unset)
     with open_for_writing(arguments, create=False) as db:
+        table = table_for_reading(db, arguments.table)
         try:
-            record = table_for_reading(db, name).patch(key, changes)
+            record = table.patch(key, changes)
         except KeyError:
-            say_absent("patch", key, name, db.location)
+            say_absent("patch", key, table.name, db.location)
             return DAMAGE
     if arguments.json:
         print_json(record)

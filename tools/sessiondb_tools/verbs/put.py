@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the verb takes."""
     parser.add_argument("key", metavar="KEY")
     parser.add_argument("record", metavar="JSON", nargs="?", default="-")
-    add_table_option(parser)
+    add_table_option(parser, may_be_new=True)
     add_store_options(parser, wait_s=WAIT_S_WRITING)
 
 
