@@ -189,10 +189,10 @@ _OTHER = "the server lacks what a PostgreSQL of version 12 or later has; use one
 _STEPS = {
     "42501": "let `sessiondb init` prepare the schema, or grant the role what is missing: USAGE on the schema; SELECT, "
     "INSERT, UPDATE and DELETE on the tables sessiondb_meta, sessiondb_owners, sessiondb_tables and sessiondb_records",
-    "53100": "free space on the server's disk; the checkpoint is tried again",
+    "53100": "free space on the server's disk, then try again",
     "53200": "give the server more memory, or try again",
     "57014": "somebody or a statement_timeout cancelled the statement; try again",
-    "58030": "look at the server's disk and log; the checkpoint is tried again",
+    "58030": "look at the server's disk and log, then try again",
     "26000": _POOLER,
     "42P05": _POOLER,
     "0A000": _OTHER,
@@ -233,7 +233,7 @@ def failure(error: psycopg.Error, what: str, place: Place) -> SessionDBError:
     if state in _AGAIN:
         return BackendUnavailableError(f"{said}; nothing was changed; next: try again")
     if is_lost(error) and not _REFUSED.search(text):
-        return BackendUnavailableError(f"{said}; next: look at the server and the network; it is tried again")
+        return BackendUnavailableError(f"{said}; next: look at the server and the network, then try again")
     step = _STEPS.get(state, "mend the cause and try again")
     if not state:
         step = "check the URL: user, password, database, sslmode"

@@ -183,6 +183,16 @@ def _libpq(url: str) -> dict[str, str]:
     hosts = connect["host"].count(",") + 1
     ports = [port or "5432" for port in connect.get("port", "").split(",")]
     connect["port"] = ",".join(ports)
+    if not all(port.isascii() and port.isdecimal() and 0 < int(port) < 65_536 for port in ports):
+        raise UsageError(
+            "the port in the postgresql URL is no number from 1 to 65535; next: correct it, or write / in a password "
+            "as %2F, : as %3A and @ as %40"
+        )
+    if "@" in url.removeprefix("postgresql://").partition("?")[0].partition("/")[2]:
+        raise UsageError(
+            "the database in the postgresql URL holds an @; next: write / in a password as %2F and @ as %40, and an @ "
+            "in the name of a database as %40"
+        )
     if len(ports) not in (1, hosts):
         raise UsageError("the postgresql URL names not as many ports as hosts; next: one for each, or one for all")
     return connect

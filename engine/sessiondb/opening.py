@@ -31,6 +31,8 @@ BUILT_IN = {
 """Scheme to dotted name; nothing is imported until it is used."""
 
 _lock = threading.Lock()
+_server_locks: dict[str, threading.Lock] = {}
+"""By log folder: a server that does not answer must not keep other stores from being opened and closed."""
 _stores: dict[tuple[int, tuple[int, int]], Store] = {}
 _users: dict[int, int] = {}
 
@@ -68,7 +70,7 @@ def open_store(files: Files, location: Location, options: Options) -> Store:
     if sys.platform == "win32":
         raise UsageError("sessiondb is not tested on Windows, where its promises may not hold; it refuses to run there")
     backend = backend_class(location.scheme)
-    with _lock:
+    with _lock_of(backend, location):
         try:
             return _open(files, location, options, backend)
         except OSError as error:
@@ -76,6 +78,12 @@ def open_store(files: Files, location: Location, options: Options) -> Store:
                 f"cannot open {location}: {error.strerror or error} ({error.filename or location}); "
                 "what was there is kept; next: mend the cause and open again"
             ) from error
+
+
+def _lock_of(backend: type[Backend], location: Location) -> threading.Lock:
+    """Who holds it opens or closes. Local stores have one for all: different paths may lead to the same store."""
+    folder = backend.log_folder(location.path) if backend.remote else None
+    return _lock if folder is None else _server_locks.setdefault(folder, threading.Lock())
 
 
 def _open(files: Files, location: Location, options: Options, backend: type[Backend]) -> Store:
@@ -224,13 +232,13 @@ def close_store(store: Store) -> None:
     Raises:
         StoreFailedError: see `Store.close`.
     """
-    with _lock:
+    with _lock_of(type(store.backend), store.location):
         left = _users.get(id(store), 1) - 1
         if left > 0:
             _users[id(store)] = left
             return
         _users.pop(id(store), None)
-        for key in [key for key, known in _stores.items() if known is store]:
+        for key in [key for key, known in list(_stores.items()) if known is store]:
             del _stores[key]
         store.close()
 
@@ -238,6 +246,7 @@ def close_store(store: Store) -> None:
 def _after_fork_in_child() -> None:
     global _lock
     _lock = threading.Lock()
+    _server_locks.clear()
     _stores.clear()
     _users.clear()
     abandon_all()

@@ -336,3 +336,32 @@ def test_deadlines_hold_when_the_server_is_stopped(own_server, tmp_path):
     assert not (tmp_path / "others-logs").exists()
     with open_store(url) as again:
         assert again.table("t").keys() == {"old", *(f"{number:03}" for number in range(21))}
+
+
+def test_a_server_that_does_not_answer_keeps_no_other_store_from_being_opened(tmp_path, monkeypatch):
+    asked, answer = threading.Event(), threading.Event()
+
+    def exists(*_):
+        asked.set()
+        answer.wait(60)
+        raise StoreFailedError("it does not answer")
+
+    monkeypatch.setattr(PostgresBackend, "exists", exists)
+    refused = []
+
+    def open_it():
+        with pytest.raises(StoreFailedError) as caught:
+            sessiondb.open(f"postgresql://127.0.0.1/none?log_dir={tmp_path}/logs")
+        refused.append(caught.value)
+
+    opener = threading.Thread(target=open_it)
+    opener.start()
+    try:
+        assert asked.wait(60)
+        with sessiondb.open(tmp_path / "x.json") as db:
+            db.table("t")["a"] = 1
+        assert opener.is_alive()
+    finally:
+        answer.set()
+        opener.join(60)
+    assert len(refused) == 1

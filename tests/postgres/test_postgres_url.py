@@ -42,12 +42,25 @@ def test_several_servers_have_a_port_each():
         ("//h/db?timeout=0", "timeout"), ("//h/db?timeout=soon", "timeout"), ("//h/db?timeout=nan", "timeout"),
         ("//h/db?log_dir=relative", "log_dir"), ("//h/db?schema=a&schema=b", "twice"),
         ("//h/db?schema=a%22;x", "schema"),
-        ("//a,b,c/db?port=1,2", "ports"),
+        ("//a,b,c/db?port=1,2", "ports"), ("//h:x/db", "port"), ("//h:0/db", "port"), ("//h:65536/db", "port"),
     ],
 )  # fmt: skip
 def test_what_is_no_location_is_refused(path, problem):
     with pytest.raises(UsageError, match=problem):
         PostgresBackend.log_folder(path)
+
+
+@pytest.mark.parametrize("password", ["ge/heim", "12/heim", "ge/heim@x", "/heim"])
+def test_a_password_with_a_slash_is_refused_and_not_repeated(password):
+    """For libpq the slash is the end of the host: half a password would be a port, the other half a database."""
+    with pytest.raises(UsageError, match="%2F") as caught:
+        parse_place(f"//user:{password}@host/db")
+    assert "heim" not in str(caught.value)
+    assert "ge" not in str(caught.value).split()
+
+
+def test_an_at_sign_in_the_name_of_a_database_is_escaped():
+    assert parse_place("//user:p%2Fw%40@host/d%40b").database == "d@b"
 
 
 def test_the_log_is_under_the_state_folder(monkeypatch, tmp_path):
