@@ -1,3 +1,3 @@
 """Fixtures for tests of more than one folder."""
 
-pytest_plugins = ["postgres.fixtures"]
+pytest_plugins = ["figures", "postgres.fixtures"]

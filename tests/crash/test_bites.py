@@ -14,6 +14,7 @@ import pytest
 from crash.hunting import MUTANTS, NETWORK, caught_by_network, caught_by_states, hunt_planted
 from crash.oracle import forget_everything
 from crash.workers import spread
+from figures import Tell
 
 
 @pytest.fixture(autouse=True)
@@ -68,10 +69,9 @@ def test_nothing_is_caught_where_nothing_is_planted(planted: str, caught_by: dic
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("planted", MUTANTS)
-def test_a_planted_bug_is_caught(planted: str, caught_by: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_planted_bug_is_caught(planted: str, caught_by: dict[str, str], tell: Tell) -> None:
     sentence, caught = planted, caught_by[planted]
-    with capsys.disabled():
-        print(f"\n{sentence}\n    {caught[:200] or 'NOT CAUGHT'}")
+    tell(f"{sentence}\n    {caught[:200] or 'NOT CAUGHT'}")
     assert caught, f"nobody notices when {sentence}"
     assert not re.search("AttributeError|NameError|TypeError|ModuleNotFoundError", caught), (
         f"the planted bug does not fit: {caught}"

@@ -30,6 +30,7 @@ from crash.damage import (
 )
 from crash.oracle import FOLDER_PATH, STORE_PATH, deterministic
 from crash.workers import spread
+from figures import Tell
 
 ALL_BITS = int(os.environ.get("SESSIONDB_TEST_STATES", "0")) > 50_000
 
@@ -69,7 +70,7 @@ def test_some_damage_of_each_kind_is_detected_or_harmless(store: Store, kind: st
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_every_bit_and_every_cut_of_every_file_is_detected_or_harmless(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_bit_and_every_cut_of_every_file_is_detected_or_harmless(tell: Tell) -> None:
     jobs = [
         Job(kind_of_store, path, kind, part, parts, ALL_BITS)
         for kind_of_store in ("killed", "rolled")
@@ -81,8 +82,7 @@ def test_every_bit_and_every_cut_of_every_file_is_detected_or_harmless(capsys: p
     counts: Counter[str] = Counter()
     for found in spread(run_job, jobs):
         counts.update(found)
-    with capsys.disabled():
-        print(f"\ndamage: {counts.total()} damaged stores, {dict(counts)}, 0 wrong")
+    tell(f"damage: {counts.total()} damaged stores, {dict(counts)}, 0 wrong")
     assert counts["refused"] > 1_000
     assert counts["torn"] == 0
 

@@ -18,6 +18,7 @@ import pytest
 
 from crash.faulting import ALL_FAULTS, FAULTS, STEP_FAULTS, run_everywhere, run_once, run_pairs, run_until_it_succeeds
 from crash.workers import spread
+from figures import Tell
 
 SEEDS = (1, 2)
 
@@ -51,20 +52,18 @@ def test_a_step_that_fails_after_its_work_loses_nothing(target: str, name: str) 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_fault_at_every_operation_is_named_and_loses_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fault_at_every_operation_is_named_and_loses_nothing(tell: Tell) -> None:
     kinds = [*product(["json"], FAULTS, SEEDS), *product(["sqlite", "lmdb"], ALL_FAULTS, SEEDS)]
     runs: Counter[str] = Counter()
     for (target, name, seed), count in zip(kinds, spread(run_everywhere, kinds), strict=True):
         assert count > 1, (target, name, seed)
         runs[target] += count
-    with capsys.disabled():
-        print(f"\nfaults at every operation, {len(ALL_FAULTS)} kinds: {dict(runs)} runs, 0 violations")
+    tell(f"faults at every operation, {len(ALL_FAULTS)} kinds: {dict(runs)} runs, 0 violations")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_second_fault_soon_after_the_first_is_no_worse(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_fault_soon_after_the_first_is_no_worse(tell: Tell) -> None:
     """In the clean-up, in the retry, in the recovery: a sample of pairs."""
     runs = sum(spread(run_pairs, range(6)))
-    with capsys.disabled():
-        print(f"\nfaults, in pairs: {runs} runs, 0 violations")
+    tell(f"faults, in pairs: {runs} runs, 0 violations")

@@ -20,6 +20,7 @@ import pytest
 
 import sessiondb
 from crash.target import real_target
+from figures import Tell
 from sessiondb.errors import StoreFailedError
 
 MOUNT_MB = 4
@@ -102,9 +103,7 @@ class Program:
 
 
 @pytest.mark.parametrize("name", ["json", "lmdb", "sqlite"])
-def test_a_full_disk_is_named_and_loses_nothing(
-    name: str, small_disk: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_full_disk_is_named_and_loses_nothing(name: str, small_disk: Path, tell: Tell) -> None:
     program = Program(real_target(name, small_disk).path)
     for number, left_kb in enumerate(LEFT_KB):
         for _ in range(5):
@@ -130,6 +129,5 @@ def test_a_full_disk_is_named_and_loses_nothing(
     program.open()
     program.look()
     program.db.close()
-    with capsys.disabled():
-        print(f"\nfull disk, {name}: {len(LEFT_KB)} times full, refused {dict(program.errors)}, 0 missing")
+    tell(f"full disk, {name}: {len(LEFT_KB)} times full, refused {dict(program.errors)}, 0 missing")
     assert program.errors["BackendError"] > 3  # LMDB writes to pages that are free already, where it can

@@ -19,6 +19,7 @@ import pytest
 
 from crash.fuzzing import TARGETS, seeds, smoke
 from crash.oracle import deterministic
+from figures import Tell
 
 SECONDS = int(os.environ.get("SESSIONDB_TEST_FUZZ_S", "20"))
 MEMORY_MB_MAX = 1024
@@ -45,9 +46,7 @@ def test_random_bytes_raise_nothing_but_documented_errors(name: str) -> None:
 @pytest.mark.timeout(SECONDS + 120)
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed (dev extra)")
 @pytest.mark.parametrize("name", TARGETS)
-def test_a_fuzzer_finds_nothing_but_documented_errors(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_fuzzer_finds_nothing_but_documented_errors(name: str, tmp_path: Path, tell: Tell) -> None:
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     for number, seed in enumerate(seeds(name)):
@@ -63,7 +62,6 @@ def test_a_fuzzer_finds_nothing_but_documented_errors(
     )
     report = done.stderr[-4000:]
     found = re.search(r"Done (\d+) runs in (\d+) second", report)
-    with capsys.disabled():
-        print(f"\nfuzz {name}: {found[0] if found else 'failed'}")
+    tell(f"fuzz {name}: {found[0] if found else 'failed'}")
     inputs = [item.read_bytes()[:200] for item in tmp_path.glob("crash-*")]
     assert done.returncode == 0, f"{report}\ninput: {inputs}"

@@ -22,6 +22,7 @@ from crash.dying import Moment
 from crash.killing import WORKLOADS_OF, Job, count_operations, kill_at, kill_everywhere
 from crash.target import real_target
 from crash.workers import spread
+from figures import Tell
 
 TARGETS = sorted(WORKLOADS_OF)
 STRIDES = {"json": 1, "sqlite": 3, "lmdb": 2}
@@ -43,9 +44,7 @@ def test_a_kill_at_some_operations_loses_nothing_that_had_returned(target: str, 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_kill_at_every_operation_loses_nothing_that_had_returned(
-    fast_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_kill_at_every_operation_loses_nothing_that_had_returned(fast_folder: Path, tell: Tell) -> None:
     """At each operation, and in the middle of each write: at least 2,000 kills.
 
     SQLite's and LMDB's processes take longer to look; of their operations, which all workloads have alike, a part.
@@ -59,8 +58,7 @@ def test_a_kill_at_every_operation_loses_nothing_that_had_returned(
     # In workers: the fork of a process with little memory is quick.
     for job, count in zip(jobs, spread(kill_everywhere, jobs), strict=True):
         kills[job.target] += count
-    with capsys.disabled():
-        print(f"\nkills at operations: {kills.total()} {dict(kills)}, 0 violations")
+    tell(f"kills at operations: {kills.total()} {dict(kills)}, 0 violations")
     assert kills["json"] >= 2_000
     assert min(kills.values()) >= 300
 
@@ -129,9 +127,7 @@ def test_a_sigkill_of_a_busy_process_loses_nothing_acknowledged(target: str, tmp
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_fifty_sigkills_of_a_busy_process_lose_nothing_acknowledged(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_fifty_sigkills_of_a_busy_process_lose_nothing_acknowledged(tmp_path: Path, tell: Tell) -> None:
     """In turn on each backend: fifty in all and a few."""
     rng = random.Random(50)
     seen: Counter[str] = Counter()
@@ -139,5 +135,4 @@ def test_fifty_sigkills_of_a_busy_process_lose_nothing_acknowledged(
         path, acknowledged = Path(real_target(target, tmp_path).path), dict[int, int]()
         for _ in range(SIGKILLS):
             seen[target] += kill_busy_process(path, acknowledged, rng.randrange(1, 600))
-    with capsys.disabled():
-        print(f"\nSIGKILLs of a busy process: {SIGKILLS} on each backend; acknowledged {dict(seen)}, 0 missing")
+    tell(f"SIGKILLs of a busy process: {SIGKILLS} on each backend; acknowledged {dict(seen)}, 0 missing")

@@ -21,6 +21,7 @@ from crash.migration_kills import make
 from crash.oracle import deterministic
 from crash.test_full_disk import fill
 from crash.test_full_disk import small_disk as small_disk
+from figures import Tell
 from sessiondb.errors import SessionDBError, StoreFailedError
 from sessiondb.files import Files
 from sessiondb.testing import FaultyFiles
@@ -92,24 +93,19 @@ def test_an_operation_that_fails_leaves_both_stores_whole(scenario: Scenario, fa
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_every_operation_that_fails_leaves_both_stores_whole(
-    fast_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_operation_that_fails_leaves_both_stores_whole(fast_folder: Path, tell: Tell) -> None:
     ends: Counter[str] = Counter()
     for number, scenario in enumerate(SCENARIOS):
         (fast_folder / f"{number}").mkdir()
         ends += fail_everywhere(fast_folder / f"{number}", scenario, 60)
-    with capsys.disabled():
-        print(f"\nfaults during migrations: {ends.total()} operations failed once: {dict(ends)}, 0 violations")
+    tell(f"faults during migrations: {ends.total()} operations failed once: {dict(ends)}, 0 violations")
     assert ends.total() >= 1_000
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
-def test_a_full_disk_refuses_the_migration_and_costs_nothing(
-    scenario: Scenario, small_disk: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_full_disk_refuses_the_migration_and_costs_nothing(scenario: Scenario, small_disk: Path, tell: Tell) -> None:
     base = small_disk / "base"
     base.mkdir()
     make(base, scenario)
@@ -129,7 +125,6 @@ def test_a_full_disk_refuses_the_migration_and_costs_nothing(
         with deterministic(left_kb):
             must_be_whole(DyingFiles(), str(small_disk / "work"), scenario)
         shutil.rmtree(small_disk / "work")
-    with capsys.disabled():
-        print(f"\nfull disk, {scenario}: {dict(ends)}, 0 violations")
+    tell(f"full disk, {scenario}: {dict(ends)}, 0 violations")
     assert ends["BackendError"] + ends["StoreFailedError"] >= 1
     assert ends["migrated"] >= 1

@@ -22,6 +22,7 @@ from crash.dying import MOMENTS, Moment
 from crash.migrating import SCENARIOS, Scenario
 from crash.migration_kills import kill_at, kill_everywhere, prepared
 from crash.workers import spread
+from figures import Tell
 
 SAMPLES = 5
 
@@ -102,14 +103,11 @@ def test_a_sigkill_of_a_migration_leaves_both_stores_whole(suffix: str, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_kill_at_every_operation_leaves_both_stores_whole(
-    fast_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_kill_at_every_operation_leaves_both_stores_whole(fast_folder: Path, tell: Tell) -> None:
     jobs = [(scenario, str(fast_folder / f"{number}")) for number, scenario in enumerate(SCENARIOS)]
     kills = Counter[str]()
     for (scenario, _), (count, replaced) in zip(jobs, spread(kill_everywhere, jobs), strict=True):
         kills[str(scenario)] += count
         assert 0 < replaced < count, scenario
-    with capsys.disabled():
-        print(f"\nkills during migrations: {kills.total()}, 0 violations; {dict(kills)}")
+    tell(f"kills during migrations: {kills.total()}, 0 violations; {dict(kills)}")
     assert min(kills.values()) >= 30

@@ -12,6 +12,7 @@ from crash.disk import SimulatedDisk
 from crash.migrating import SCENARIOS, Scenario, make_stores, must_be_whole, run
 from crash.oracle import deterministic, forget_everything
 from crash.states import Replay, possible_disks
+from figures import Tell
 from sessiondb.files import Files
 from sessiondb.migration.target import Target
 
@@ -103,8 +104,7 @@ def test_a_migration_without_one_of_its_steps_is_noticed(
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_many_more_disks_that_a_power_cut_may_leave(capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_more_disks_that_a_power_cut_may_leave(tell: Tell) -> None:
     looked = sum(cut_everywhere(scenario, 2, 25)[0] for scenario in JSON)
-    with capsys.disabled():
-        print(f"\npower cuts during migrations: {looked} disks, 0 violations")
+    tell(f"power cuts during migrations: {looked} disks, 0 violations")
     assert looked >= 5_000

@@ -22,6 +22,7 @@ import pytest
 
 import sessiondb
 from crash.target import real_target
+from figures import Tell
 from sessiondb.errors import SessionDBError
 
 CUTS = int(os.environ.get("SESSIONDB_TEST_CUTS", "50"))
@@ -169,9 +170,7 @@ def cut_under_a_busy_process(
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_power_cut_takes_an_acknowledged_write(
-    kind: str, target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_power_cut_takes_an_acknowledged_write(kind: str, target: str, tmp_path: Path, tell: Tell) -> None:
     rng = random.Random(f"{kind} {target}")
     acknowledged: dict[int, int] = {}
     with machine(tmp_path, kind) as made:
@@ -180,8 +179,7 @@ def test_no_power_cut_takes_an_acknowledged_write(
             cut_under_a_busy_process(made, store, acknowledged, rng.randrange(1, 300), rng.choice(CHECKPOINT_RECORDS))
             for _ in range(CUTS)
         )
-    with capsys.disabled():
-        print(f"\npower cuts, {target} on {kind}: {CUTS}, {seen} acknowledged transactions, 0 missing")
+    tell(f"power cuts, {target} on {kind}: {CUTS}, {seen} acknowledged transactions, 0 missing")
 
 
 PLANTED = {
@@ -203,9 +201,7 @@ lmdb.Environment = lambda *a, **options: environment(*a, **{**options, "sync": F
 
 @pytest.mark.parametrize("target", PLANTED)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_backend_that_does_not_sync_is_caught(
-    kind: str, target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_backend_that_does_not_sync_is_caught(kind: str, target: str, tmp_path: Path, tell: Tell) -> None:
     """The cuts do hit checkpoints: what the log has let go and the backend did not sync is missed."""
     rng = random.Random(f"{kind} {target}")
     acknowledged: dict[int, int] = {}
@@ -218,8 +214,7 @@ def test_a_backend_that_does_not_sync_is_caught(
     with machine(tmp_path, kind) as made, pytest.raises((AssertionError, SessionDBError)) as caught:
         cut_until_it_shows(made)
     assert "ended by itself" not in str(caught.value)
-    with capsys.disabled():
-        print(f"\npower cuts, {target} without its syncs on {kind}: {str(caught.value)[:100]}")
+    tell(f"power cuts, {target} without its syncs on {kind}: {str(caught.value)[:100]}")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,6 +14,7 @@ import pytest
 
 from crash.real_damage import HUNG, KINDS, STORES, WRONG, Case, Report, Store, cases, judge_all, prepare
 from crash.workers import WORKERS
+from figures import Tell
 
 ALL = int(os.environ.get("SESSIONDB_TEST_STATES", "0")) > 50_000
 """Every bit and every place, which takes hours."""
@@ -85,9 +86,7 @@ def test_files_of_another_store_or_of_another_time_are_refused_or_harmless(store
 @pytest.mark.slow
 @pytest.mark.timeout(10**6 if ALL else 600)
 @pytest.mark.parametrize("store", STORES, indirect=True)
-def test_damage_everywhere_is_detected_or_harmless(
-    store: Store, fast_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_damage_everywhere_is_detected_or_harmless(store: Store, fast_folder: Path, tell: Tell) -> None:
     """A bit of every few bytes, and cuts, zeros and garbage at places spread over every file."""
     chosen: list[Case] = []
     for path in store.own_files:
@@ -96,6 +95,5 @@ def test_damage_everywhere_is_detected_or_harmless(
             every = BITS_EVERY if kind == "bits" else max(len(cases(store, path, kind)) // PLACES_MAX, 1)
             chosen += cases(store, path, kind, every=1 if ALL else every * (8 if passing else 1))
     counts = check_all(store, chosen, fast_folder).counts
-    with capsys.disabled():
-        print(f"\ndamage, {store.kind}: {len(chosen)} damaged stores, {dict(counts)}, 0 wrong")
+    tell(f"damage, {store.kind}: {len(chosen)} damaged stores, {dict(counts)}, 0 wrong")
     assert counts["refused"] > len(chosen) // 20

@@ -15,6 +15,7 @@ import pytest
 import sessiondb.store
 from crash.oracle import forget_everything
 from crash.session_files import SHAPES, WORKLOADS, run
+from figures import Tell
 from sessiondb_backends import json_session, json_session_place
 from sessiondb_backends.json_session import SessionFileBackend
 from sessiondb_backends.json_session_place import SessionPlace
@@ -48,7 +49,7 @@ def test_an_edit_is_adopted_and_a_file_and_a_log_that_both_changed_are_refused()
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", sorted(WORKLOADS))
-def test_many_power_cuts_and_edits(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_power_cuts_and_edits(name: str, tell: Tell) -> None:
     states = nested = adopted = refused = unreadable = 0
     for seed in range(3 * len(SHAPES)):
         oracle = run(name, seed, budget=2)
@@ -58,11 +59,10 @@ def test_many_power_cuts_and_edits(name: str, capsys: pytest.CaptureFixture[str]
         adopted += oracle.adopted
         refused += oracle.refused
         unreadable += oracle.unreadable
-    with capsys.disabled():
-        print(
-            f"\n{name}: {states} disks ({nested} more after cuts during recovery), {adopted} edits adopted, {refused} "
-            f"refused, {unreadable} files that another program left unreadable"
-        )
+    tell(
+        f"{name}: {states} disks ({nested} more after cuts during recovery), {adopted} edits adopted, {refused} "
+        f"refused, {unreadable} files that another program left unreadable"
+    )
 
 
 # ---- planted bugs
@@ -190,14 +190,11 @@ def test_a_planted_bug_is_noticed_in_the_plain_run_too(sentence: str, monkeypatc
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("sentence", BUGS)
-def test_a_planted_bug_is_noticed(
-    sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_planted_bug_is_noticed(sentence: str, monkeypatch: pytest.MonkeyPatch, tell: Tell) -> None:
     plant, names = BUGS[sentence]
     plant(monkeypatch)
     found = caught(names, seeds=60)
-    with capsys.disabled():
-        print(f"\n{sentence}\n    {found[:200] or 'NOT CAUGHT'}")
+    tell(f"{sentence}\n    {found[:200] or 'NOT CAUGHT'}")
     assert found, f"nobody notices when {sentence}"
     assert "AttributeError" not in found
     assert "TypeError" not in found

@@ -21,6 +21,7 @@ from crash.simulate import Job, rounds, run_job, simulate
 from crash.states import Replay, possible_disks
 from crash.target import TARGETS
 from crash.workloads import WORKLOADS, run_workload
+from figures import Tell
 from sessiondb import opening
 
 STATES = int(os.environ.get("SESSIONDB_TEST_STATES", "50000"))
@@ -279,17 +280,15 @@ def test_a_small_workload_is_checked_on_every_single_disk() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(max(600, STATES // 100))
-def test_fifty_thousand_crash_states_without_a_violation(capsys: pytest.CaptureFixture[str]) -> None:
+def test_fifty_thousand_crash_states_without_a_violation(tell: Tell) -> None:
     """The numbers are a floor; whole rounds are run, with every workload in each."""
     summaries = {}
     for target, share in SHARES.items():
         wanted = round(STATES * share)
         budget = 40 if STATES > 200_000 else 12 if target == "json" else 6  # of what is atomic there are fewer forms
         summaries[target] = summary = simulate(wanted, rounds(budget, target=target))
-        with capsys.disabled():
-            print(f"\n{target}: {summary}")
+        tell(f"{target}: {summary}")
         assert not summary.violations, "\n".join(summary.violations)
         assert summary.states >= wanted
-    with capsys.disabled():
-        total = sum(summary.states for summary in summaries.values())
-        print(f"\ncrash states in all: {total} distinct, {sum(item.seconds for item in summaries.values()):.0f} s")
+    total = sum(summary.states for summary in summaries.values())
+    tell(f"crash states in all: {total} distinct, {sum(item.seconds for item in summaries.values()):.0f} s")

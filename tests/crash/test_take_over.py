@@ -24,6 +24,7 @@ from crash.oracle import deterministic, forget_everything
 from crash.simulate import Job, run_job
 from crash.workers import spread
 from crash.workloads_network import NETWORK_WORKLOADS
+from figures import Tell
 from sessiondb.backend import Backend
 from sessiondb.testing import OwnershipContract
 
@@ -78,7 +79,7 @@ def test_no_power_cut_of_the_only_host_of_a_server_loses_or_invents_anything(nam
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_thirty_thousand_pairs_of_disks_without_a_violation(capsys: pytest.CaptureFixture[str]) -> None:
+def test_thirty_thousand_pairs_of_disks_without_a_violation(tell: Tell) -> None:
     digests: set[int] = set()
     counts: Counter[str] = Counter()
     seed = 0
@@ -89,8 +90,7 @@ def test_thirty_thousand_pairs_of_disks_without_a_violation(capsys: pytest.Captu
             digests.update(result.digests)
             counts.update(nested=result.nested, stranded=result.stranded, jobs=1)
         seed += 4
-    with capsys.disabled():
-        print(f"\npairs of disks of two hosts: {len(digests)} distinct, {dict(counts)}, 0 violations")
+    tell(f"pairs of disks of two hosts: {len(digests)} distinct, {dict(counts)}, 0 violations")
 
 
 # ---- faults
@@ -107,21 +107,19 @@ def test_a_fault_at_some_operations_of_a_take_over_is_named_and_loses_nothing(na
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_fault_at_every_operation_of_a_take_over_is_named_and_loses_nothing(
-    capsys: pytest.CaptureFixture[str],
+    tell: Tell,
 ) -> None:
     jobs = [(name, seed, 0, 1) for name in SERVER_FAULTS for seed in range(SEEDS)]
     runs = sum(spread(run_take_over_everywhere, jobs))
-    with capsys.disabled():
-        print(f"\nfaults at every operation of three take-overs, {len(SERVER_FAULTS)} kinds: {runs} runs, 0 violations")
+    tell(f"faults at every operation of three take-overs, {len(SERVER_FAULTS)} kinds: {runs} runs, 0 violations")
     assert runs > 2_000
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_second_fault_soon_after_the_first_of_a_take_over_is_no_worse(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_fault_soon_after_the_first_of_a_take_over_is_no_worse(tell: Tell) -> None:
     runs = sum(spread(run_take_over_pairs, range(6)))
-    with capsys.disabled():
-        print(f"\nfaults of take-overs, in pairs: {runs} runs, 0 violations")
+    tell(f"faults of take-overs, in pairs: {runs} runs, 0 violations")
 
 
 # ---- the file that says who a host is
@@ -158,9 +156,8 @@ def test_a_missing_owner_file_beside_a_log_is_refused(situation: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_every_bit_of_the_owner_file_may_be_damaged(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_bit_of_the_owner_file_may_be_damaged(tell: Tell) -> None:
     outcomes: Counter[str] = Counter()
     for situation in SITUATIONS:
         outcomes += judged(situation, 1)
-    with capsys.disabled():
-        print(f"\ndamages of OWNER: {outcomes.total()} {dict(outcomes)}, 0 violations")
+    tell(f"damages of OWNER: {outcomes.total()} {dict(outcomes)}, 0 violations")

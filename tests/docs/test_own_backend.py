@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from docs.pages import ROOT, blocks_of
 
 HOW_TO = ROOT / "docs" / "how-to" / "own-backend.md"
 
 
+@pytest.mark.timeout(300)
 def test_the_backend_of_the_how_to_passes_the_contract_and_is_found_by_its_entry_point(tmp_path: Path) -> None:
     backend, entry_point, contract = [block for block in blocks_of(HOW_TO) if block.language in ("python", "toml")]
     site = tmp_path / "site"
@@ -28,7 +31,7 @@ def test_the_backend_of_the_how_to_passes_the_contract_and_is_found_by_its_entry
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", *options, "test_mine_backend.py"],
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": f"{site}:{os.environ.get('PYTHONPATH', '')}"},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=100,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=280,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stdout
     assert "failed" not in ended.stdout

@@ -94,13 +94,12 @@ def test_a_kill_at_some_operations_loses_nothing_that_had_returned(new_url):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_kill_at_every_operation_loses_nothing_that_had_returned(new_url, capsys):
+def test_a_kill_at_every_operation_loses_nothing_that_had_returned(new_url, tell):
     count = count_operations(new_url())
     kills = 0
     for fatal in range(count):
         kills += kill_and_look(new_url, fatal, "half" if fatal % 6 < 2 else "before", elsewhere=fatal % 2 == 1)
-    with capsys.disabled():
-        print(f"\nPostgreSQL, kills of the client at each of {count} operations: {kills}, 0 violations")
+    tell(f"PostgreSQL, kills of the client at each of {count} operations: {kills}, 0 violations")
     assert kills > 150
 
 
@@ -169,12 +168,11 @@ def test_a_sigkill_of_a_busy_client_loses_nothing_acknowledged(new_url):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_thirty_sigkills_of_a_busy_client_lose_nothing_acknowledged(new_url, capsys):
+def test_thirty_sigkills_of_a_busy_client_lose_nothing_acknowledged(new_url, tell):
     rng = random.Random(30)
     url, acknowledged = new_url(), {}
     seen = sum(kill_busy_client(url, acknowledged, rng.randrange(1, 900)) for _ in range(30))
-    with capsys.disabled():
-        print(f"\nPostgreSQL, SIGKILLs of a busy client: 30; {seen} acknowledged, 0 missing")
+    tell(f"PostgreSQL, SIGKILLs of a busy client: 30; {seen} acknowledged, 0 missing")
 
 
 # ---- the server, at random
@@ -249,8 +247,7 @@ def test_a_server_that_is_killed_under_load_has_everything_when_it_is_back(own_s
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_forty_kills_of_the_server_under_load_lose_nothing_acknowledged(own_server, tmp_path, capsys):
+def test_forty_kills_of_the_server_under_load_lose_nothing_acknowledged(own_server, tmp_path, tell):
     url = "postgresql:" + path_of(own_server.dsn, log_dir=tmp_path / "logs")
     seen, refused = kill_server_under_load(own_server, url, random.Random(40), kills=40)
-    with capsys.disabled():
-        print(f"\nPostgreSQL, kills of the server under load: 41; {seen} acknowledged, 0 missing, {refused} refused")
+    tell(f"PostgreSQL, kills of the server under load: 41; {seen} acknowledged, 0 missing, {refused} refused")

@@ -312,7 +312,6 @@ def test_two_programs_that_take_the_store_from_each_other_lose_nothing_without_a
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_two_programs_that_take_the_store_from_each_other_through_forty_kills(new_url, capsys):
+def test_two_programs_that_take_the_store_from_each_other_through_forty_kills(new_url, tell):
     found = two_programs(new_url, random.Random(40), kills=40)
-    with capsys.disabled():
-        print(f"\nPostgreSQL, two programs and forty kills: {found}, 0 missing")
+    tell(f"PostgreSQL, two programs and forty kills: {found}, 0 missing")

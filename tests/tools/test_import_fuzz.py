@@ -14,6 +14,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from figures import Tell
+
 SECONDS = int(os.environ.get("SESSIONDB_TEST_FUZZ_S", "20"))
 MEMORY_MB_MAX = 1024
 VALUE = {"a": [1, -2.5, None, True, "ü", b"\xff", (1, 2)], "t": datetime(2026, 1, 2, tzinfo=UTC), "n": 2**80}
@@ -28,9 +30,7 @@ SEEDS = {
 @pytest.mark.timeout(SECONDS + 120)
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed (dev extra)")
 @pytest.mark.parametrize("target", SEEDS)
-def test_a_fuzzer_finds_nothing_but_documented_errors(
-    target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_fuzzer_finds_nothing_but_documented_errors(target: str, tmp_path: Path, tell: Tell) -> None:
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     for number, seed in enumerate(SEEDS[target]):
@@ -47,5 +47,4 @@ def test_a_fuzzer_finds_nothing_but_documented_errors(
     assert done.returncode == 0, done.stdout[-5000:]
     runs = re.search(r"Done (\d+) runs", done.stdout)
     assert runs is not None, done.stdout[-5000:]
-    with capsys.disabled():
-        print(f"\n{target}: {runs[1]} runs")
+    tell(f"{target}: {runs[1]} runs")
