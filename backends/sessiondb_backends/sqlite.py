@@ -52,6 +52,7 @@ class SqliteBackend(Backend):
 
     scheme = "sqlite"
     cached = True
+    slice_s = 0.0001
 
     def __init__(self, files: Files, place: Place, identity: Identity, writer: sqlite3.Connection | None):
         self._files = files

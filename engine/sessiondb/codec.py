@@ -93,6 +93,7 @@ class RecordCodec(Generic[T]):
         self._encode = msgspec.json.Encoder(enc_hook=enc_hook).encode
         self._words = Refusals(table, type_name(type), self._encode)
         self._pack = msgspec.msgpack.Encoder(enc_hook=enc_hook).encode
+        self._has_hooks = enc_hook is not None or dec_hook is not None
         self._decode: Callable[[bytes], Any] = bytes.__bytes__  # the very object that it gets
         try:
             if type is not bytes:
@@ -151,6 +152,10 @@ class RecordCodec(Generic[T]):
             return self._decode(image)  # type: ignore[no-any-return]
         except (msgspec.DecodeError, LookupError) as error:  # a hook's KeyError is no missing record
             raise self._words.no_record(key, error) from error
+
+    @cached_property
+    def _decode_array(self) -> Callable[[bytes], list[Any]]:
+        return msgspec.json.Decoder(list[self.type]).decode  # type: ignore[name-defined]
 
     # ---- versions
 

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from .backend import Position
+from .batch_encoding import encode_all
 from .codec import RecordCodec, check_key
 from .config import SyncLevel
 from .errors import DuplicateKeyError, UsageError, ValidationError
@@ -253,9 +254,16 @@ class Table(TableWriter[T], MutableMapping[str, T]):
         """
         pairs = records.items() if isinstance(records, Mapping) else records
         operations: list[Operation] = []
-        for key, record in pairs:
-            key = check_key(self.name, key)
-            operations.append(self._put_operation(self.name, key, self._codec.encode(key, record)))
+        if type(records) in (dict, list, tuple):
+            whole = [(check_key(self.name, key), record) for key, record in pairs]
+            images = encode_all(self._codec, whole)
+            operations = [
+                self._put_operation(self.name, key, image) for (key, _), image in zip(whole, images, strict=True)
+            ]
+        else:  # may make the next record out of the last one: each is encoded before the next is asked for
+            for key, record in pairs:
+                key = check_key(self.name, key)
+                operations.append(self._put_operation(self.name, key, self._codec.encode(key, record)))
         if not operations:
             return Position(self._store.log.epoch, self._views.visible_lsn)
         if self._codec.version > 1:
