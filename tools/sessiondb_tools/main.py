@@ -49,6 +49,9 @@ VERBS = {
     "check": Verb("check", "read everything there is and say what is wrong, changing nothing"),
     "log dump": Verb("log_dump", "print the log's segments and frames"),
     "log verify": Verb("log_verify", "check log and backend, changing nothing"),
+    "bench run": Verb("bench_run", "measure sessiondb and other stores on this disk, and on your server"),
+    "bench compare": Verb("bench_compare", "say what became slower between two results"),
+    "bench report": Verb("bench_report", "draw results: a page with charts, pictures, Markdown"),
 }
 
 
@@ -225,13 +228,13 @@ def _usage() -> str:
         "Durable records: every change is in a write-ahead log before the command returns.",
         "",
     ]
-    lines += [f"  {name:<12} {verb.summary}" for name, verb in VERBS.items()]
+    lines += [f"  {name:<13} {verb.summary}" for name, verb in VERBS.items()]
     lines += [
         "",
         "sessiondb VERB --help says what a verb takes.",
         "Without --db: what SESSIONDB_URL or SESSIONDB_BACKEND mean, else what the configuration file means (--config,",
         "SESSIONDB_CONFIG, ~/.config/sessiondb/config.toml), else ~/.local/state/sessiondb/sessions.json.",
         "`sessiondb config show` says which it is, and why.",
-        "Exit codes: 0 fine, 1 damage or a difference found, 2 wrong usage, 3 could not look or act.",
+        "Exit codes: 0 fine, 1 damage, a difference or a regression found, 2 wrong usage, 3 could not look or act.",
     ]
     return "\n".join(lines)

@@ -31,13 +31,13 @@ class Progress:
         self._next = clock() + QUIET_S
         self._shown = 0
 
-    def show(self, what: str, done: int, total: int) -> None:
-        """So many of so many records are done."""
+    def show(self, what: str, done: int, total: int, noun: str = "records") -> None:
+        """So many of so many records, or whatever is counted, are done."""
         if not self._is_on or not total or (now := self._clock()) < self._next:
             return
         self._next = now + PAUSE_S
         filled = WIDTH * done // total
-        self._write(f"{what}  [{'#' * filled}{'.' * (WIDTH - filled)}]  {done:,} of {total:,} records")
+        self._write(f"{what}  [{'#' * filled}{'.' * (WIDTH - filled)}]  {done:,} of {total:,} {noun}")
 
     def end(self) -> None:
         """Remove the line."""
