@@ -33,6 +33,8 @@ SORT_RECORDS = 500
 SLICE_RECORDS = 96
 SLICE_BYTES = 64 << 10
 """Work between two calls of `pace`: about 200 us of Python. SQLite lets other threads run during each statement."""
+LEARNT_TOGETHER = 96
+"""Records whose fields are looked at in one step."""
 FIELDS_MAX = 200
 """Columns of a view at most."""
 FIELD_CHARACTERS_MAX = 200
@@ -177,6 +179,7 @@ class _Fields:
     """Learns which fields the records of a table have, and whether SQL sees them as sessiondb does."""
 
     _decode = staticmethod(msgspec.json.Decoder(dict[str, msgspec.Raw]).decode)
+    _decode_array = staticmethod(msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode)
     _encode = staticmethod(msgspec.json.Encoder().encode)
 
     def __init__(self, row: TableRow):
@@ -185,6 +188,23 @@ class _Fields:
 
     def learn(self, images: Iterable[bytes]) -> None:
         """Look at records."""
+        images = iter(images)
+        while some := list(islice(images, LEARNT_TOGETHER)):
+            if not self._is_nothing_new(some):
+                self._learn_each(some)
+
+    def _is_nothing_new(self, images: list[bytes]) -> bool:
+        """Whether all are objects with known fields and nothing unusual: in two thirds of the time of one by one."""
+        whole = b"[%b]" % b",".join(images)
+        try:
+            documents = self._decode_array(whole)
+        except msgspec.DecodeError:
+            return False
+        known = self._known.keys()
+        usual = self._encode(documents) == whole and b"\\u0000" not in whole
+        return usual and all(document.keys() <= known for document in documents)
+
+    def _learn_each(self, images: list[bytes]) -> None:
         known, decode, encode = self._known.keys(), self._decode, self._encode
         for image in images:
             try:

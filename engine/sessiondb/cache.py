@@ -5,6 +5,10 @@ read at. The rule that keeps it right: the cache has one position, that of the n
 that view look into it and add to it; a checkpoint closes the cache, removes what it changed, and opens it at the new
 position. So an entry that is there has not changed since it was read, and a reader of an older view, or of one that was
 replaced a moment ago, goes to its backend.
+
+A hit takes no lock. It looks at the entry first and at the position afterwards: if that is still the reader's, the
+entry was one of it. What is found is only marked; a marked entry gets a second chance when the budget is used up
+(the clock algorithm, F. J. Corbato, 1968), which comes close to throwing out the least recently used one.
 """
 
 from __future__ import annotations
@@ -25,8 +29,19 @@ ENTRY_BYTES = 200
 """What an entry costs beside key and record: measured, about 190 bytes."""
 
 
+class _Entry:
+    """An encoded record, the applied LSN that it was read at, and whether it was found since it was last passed by."""
+
+    __slots__ = ("found", "image", "lsn")
+
+    def __init__(self, lsn: int, image: bytes):
+        self.lsn = lsn
+        self.image = image
+        self.found = False
+
+
 class RecordCache:
-    """The least recently used records go first when the budget is used up.
+    """Records that nobody asks for go first when the budget is used up.
 
     Args:
         bytes_max: the budget; records of more than a sixteenth of it are not kept.
@@ -40,20 +55,17 @@ class RecordCache:
         self.hits = 0
         self.misses = 0
         self._lock = threading.Lock()
-        self._entries: OrderedDict[tuple[str, str], tuple[int, bytes]] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
 
     def get(self, lsn: int, table: str, key: str) -> bytes | None:
         """The record as a view at this LSN sees it; ``None``: ask the backend."""
-        name = (table, key)
-        with self._lock:
-            if lsn == self.lsn:
-                entry = self._entries.get(name)
-                if entry is not None and entry[0] <= lsn:
-                    self._entries.move_to_end(name)
-                    self.hits += 1
-                    return entry[1]
-            self.misses += 1
-            return None
+        entry = self._entries.get((table, key))
+        if entry is not None and entry.lsn <= lsn == self.lsn:  # in this order: see above
+            entry.found = True
+            self.hits += 1
+            return entry.image
+        self.misses += 1
+        return None
 
     def add(self, lsn: int, table: str, key: str, image: bytes) -> None:
         """Remember what a view at this LSN has read; nothing if a newer view is in use."""
@@ -63,11 +75,15 @@ class RecordCache:
         with self._lock:
             if lsn != self.lsn or (table, key) in self._entries:
                 return
-            self._entries[(table, key)] = (lsn, image)
+            self._entries[(table, key)] = _Entry(lsn, image)
             self.bytes += size
             while self.bytes > self.bytes_max:
-                (_, old), (_, gone) = self._entries.popitem(last=False)
-                self.bytes -= _size(old, gone)
+                name, entry = self._entries.popitem(last=False)
+                if entry.found:
+                    entry.found = False
+                    self._entries[name] = entry
+                else:
+                    self.bytes -= _size(name[1], entry.image)
 
     def advance(self, lsn: int, changes: Changes) -> None:
         """A view at this LSN is about to be used: what these changes touched is forgotten."""
@@ -87,7 +103,7 @@ class RecordCache:
                 for name in piece:
                     entry = self._entries.pop(name, None)
                     if entry is not None:
-                        self.bytes -= _size(name[1], entry[1])
+                        self.bytes -= _size(name[1], entry.image)
 
 
 def _size(key: str, image: bytes) -> int:
@@ -102,6 +118,7 @@ class CachedView(BackendView):
         self._lsn = view.position.lsn
         self._view = view
         self._cache = cache
+        self._entry = cache._entries.get
 
     def tables(self) -> dict[str, TableKind]:
         """As the view."""
@@ -109,11 +126,15 @@ class CachedView(BackendView):
 
     def get(self, table: str, key: str) -> bytes | None:
         """From the cache, else from the view."""
-        image = self._cache.get(self._lsn, table, key)
-        if image is None:
-            image = self._view.get(table, key)
-            if image is not None:
-                self._cache.add(self._lsn, table, key, image)
+        cache, entry = self._cache, self._entry((table, key))
+        if entry is not None and entry.lsn <= self._lsn == cache.lsn:  # as `RecordCache.get`, without the call
+            entry.found = True
+            cache.hits += 1
+            return entry.image
+        cache.misses += 1
+        image = self._view.get(table, key)
+        if image is not None:
+            cache.add(self._lsn, table, key, image)
         return image
 
     def get_many(self, table: str, keys: Iterable[str]) -> dict[str, bytes]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+import time
+
 import pytest
 
 import sessiondb
@@ -67,6 +71,46 @@ def test_a_record_of_more_than_a_sixteenth_of_the_budget_is_not_kept():
     cache = RecordCache(16_000, 1)
     cache.add(1, "t", "a", b"x" * 1_001)
     assert cache.bytes == 0
+
+
+def test_readers_and_a_checkpoint_at_the_same_time_never_mix_two_states():
+    """Every checkpoint changes every record to its own LSN: whoever finds another number has seen another state."""
+    keys = [f"k{number:02}" for number in range(24)]
+    cache = RecordCache(18 * (ENTRY_BYTES + 7), 0)  # some are always thrown out
+    wrong: list[tuple[int, bytes]] = []
+    now = [0]
+    done = threading.Event()
+
+    def read():
+        while not done.is_set():
+            lsn = now[0]
+            for key in keys:
+                image = cache.get(lsn, "t", key)
+                if image is None:
+                    cache.add(lsn, "t", key, b"%d" % lsn)
+                elif image != b"%d" % lsn:
+                    wrong.append((lsn, image))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    try:
+        for reader in readers:
+            reader.start()
+        for lsn in range(1, 1500):
+            cache.advance(lsn, put("t", **dict.fromkeys(keys, b"%d" % lsn)))
+            now[0] = lsn
+        until = time.monotonic() + 60
+        while not cache.hits and time.monotonic() < until:
+            time.sleep(0.001)
+    finally:
+        done.set()
+        for reader in readers:
+            reader.join(60)
+        sys.setswitchinterval(interval)
+    assert wrong == []
+    assert cache.hits > 0
+    assert cache.bytes <= cache.bytes_max
 
 
 def test_bytes_are_counted_out_again():

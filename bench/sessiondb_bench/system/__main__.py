@@ -77,6 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
         finally:
             if "postgres" in plan.backends:
                 plan.drop_schema()
+    print(f"stores on: {run.environment.file_system}")
     print("\n".join([*lines(run.measurements), *(f"not measured: {sentence}" for sentence in left_out)]))
     if options.output:
         save_run(run, options.output)

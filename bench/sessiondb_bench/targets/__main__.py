@@ -58,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         told = ["--quick"] if options.quick else []
         run = make_run("sessiondb_bench.targets", told, folder, work, missing)
     print(table_of(targets))
+    print(f"stores on: {run.environment.file_system}")
     print(f"load of the machine: {run.environment.load_before} before, {run.environment.load_after} after")
     print("\n".join(f"not measured: {sentence}" for sentence in missing), end="\n" if missing else "")
     if options.output:
