@@ -31,11 +31,12 @@ import msgspec
 
 import sessiondb
 
-from .ratios import RECORD
+from .records import session_record
 
 __all__ = ["main"]
 
 SCHEMA = "sessiondb_bench"
+RECORD = session_record(4711)
 RECORDS = 20_000
 MOVED = 10_000
 MANY = 100
