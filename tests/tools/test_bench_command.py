@@ -233,9 +233,10 @@ def test_it_can_be_interrupted_and_leaves_only_what_was_measured(tmp_path: Path,
     words = ["--time", "2", "--records", "5", "--threads", "1,2", "--workloads", "fillseq,ycsb-a,ycsb-b,ycsb-c"]
     (tmp_path / "work").mkdir()
     program = f"""
-import os, sys
+import os, signal, sys
 from sessiondb_bench import running
 from sessiondb_tools.main import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who starts tests in the background ignores it
 begin = running.Running._run_workload
 def tell(self, name, *others):
     if name == "ycsb-b":
