@@ -74,8 +74,7 @@ def run_network_workload(name: str, seed: int) -> Network:
     pair = Pair(seed)
     try:
         # Processes of two machines do not wait for each other: here one opens in the middle of the other's opening.
-        lock = threading.RLock()
-        with mock.patch.object(opening, "_lock_of", lambda *_: lock):
+        with mock.patch.object(opening, "_lock_of", return_value=threading.RLock()):
             NETWORK_WORKLOADS[name](pair)
     finally:
         for host in pair:
