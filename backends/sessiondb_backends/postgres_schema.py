@@ -143,13 +143,15 @@ class Names:
         self._ns = f"ns = {literal(namespace)}"
         # Which kind of index it is, and which one, can be told from the name alone.
         self.index_prefix = f"sessiondb_i_{digest(namespace)[:12]}_"
-        self._prepare_statements()
+        self._prepare_state()
+        self._prepare_records()
 
     def make(self, text: LiteralString, **parts: sql.Composable) -> bytes:
         """A statement, with the tables' names, ``{schema}`` and ``{ns}`` filled in."""
         return sql.SQL(text).format(**self._parts, **parts).as_bytes(None)
 
-    def _prepare_statements(self) -> None:
+    def _prepare_state(self) -> None:
+        """Statements about the store as a whole: where it stands, who owns it, which tables it has."""
         make = self.make
         self.read_state = make(
             "SELECT m.uuid, m.format, m.mode, m.epoch, m.lsn, "
@@ -182,6 +184,21 @@ class Names:
             "INSERT INTO {owners} (ns, owner, host, epoch, since) VALUES ({ns}, %s, %s, %s, CURRENT_TIMESTAMP)"
         )
         self.touch = make("UPDATE {meta} SET lsn = lsn WHERE ns = {ns}")
+        self.drop_table = make("DELETE FROM {tables} WHERE ns = {ns} AND tbl = %s")
+        self.set_table = make(
+            "INSERT INTO {tables} (ns, tbl, kind, indexes, fields, odd) "
+            "VALUES ({ns}, %s, %s, %s::text::json, %s::text::json, %s) ON CONFLICT (ns, tbl) DO UPDATE "
+            "SET kind = EXCLUDED.kind, indexes = EXCLUDED.indexes, fields = EXCLUDED.fields, odd = EXCLUDED.odd"
+        )
+        self.stray_tables = make(
+            "SELECT DISTINCT r.tbl FROM {records} r WHERE r.ns = {ns} "
+            "AND NOT EXISTS (SELECT FROM {tables} t WHERE t.ns = {ns} AND t.tbl = r.tbl) LIMIT 20"
+        )
+        self.size = make("SELECT pg_total_relation_size({name}::regclass)", name=self._as_name("sessiondb_records"))
+
+    def _prepare_records(self) -> None:
+        """Statements about records."""
+        make = self.make
         self.put_records = make(
             "INSERT INTO {records} (ns, tbl, key, record, blob, expires_at, version) "
             "SELECT {ns}, %s, k, v, NULL, NULL, %s FROM unnest(%s::text[], %s::json[]) AS new(k, v) "
@@ -196,22 +213,11 @@ class Names:
         )
         self.delete_records = make("DELETE FROM {records} WHERE ns = {ns} AND tbl = %s AND key = ANY(%s::text[])")
         self.empty_table = make("DELETE FROM {records} WHERE ns = {ns} AND tbl = %s")
-        self.drop_table = make("DELETE FROM {tables} WHERE ns = {ns} AND tbl = %s")
-        self.set_table = make(
-            "INSERT INTO {tables} (ns, tbl, kind, indexes, fields, odd) "
-            "VALUES ({ns}, %s, %s, %s::text::json, %s::text::json, %s) ON CONFLICT (ns, tbl) DO UPDATE "
-            "SET kind = EXCLUDED.kind, indexes = EXCLUDED.indexes, fields = EXCLUDED.fields, odd = EXCLUDED.odd"
-        )
         self.get = make("SELECT record, blob FROM {records} WHERE ns = {ns} AND tbl = %s AND key = %s")
         self.get_many = make(
             "SELECT key, record, blob FROM {records} WHERE ns = {ns} AND tbl = %s AND key = ANY(%s::text[])"
         )
-        self.stray_tables = make(
-            "SELECT DISTINCT r.tbl FROM {records} r WHERE r.ns = {ns} "
-            "AND NOT EXISTS (SELECT FROM {tables} t WHERE t.ns = {ns} AND t.tbl = r.tbl) LIMIT 20"
-        )
         self.count = make("SELECT count(*) FROM {records} WHERE ns = {ns} AND tbl = %s")
-        self.size = make("SELECT pg_total_relation_size({name}::regclass)", name=self._as_name("sessiondb_records"))
 
     def select(self, columns: str, where: str) -> bytes:
         """A SELECT of records; both parts were made by modules of ours, names and texts in them quoted."""

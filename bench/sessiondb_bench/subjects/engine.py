@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 import sessiondb
 from sessiondb.errors import UsageError
-from sessiondb.files import REAL_FILES
 
 from ..results import Guarantee, Kind
 from .subject import Subject
@@ -153,23 +152,6 @@ def remove_from_server(location: str) -> None:
     scheme, _, path = location.partition(":")
     if scheme != "postgresql":
         return
-    from sessiondb_backends.postgres import PostgresBackend
-    from sessiondb_backends.postgres_links import Links
-    from sessiondb_backends.postgres_schema import Names
-    from sessiondb_backends.postgres_tidy import tidy
-    from sessiondb_backends.postgres_url import parse_place
+    from sessiondb_backends.postgres_removal import remove_store
 
-    if not PostgresBackend.exists(REAL_FILES, path):
-        return
-    place = parse_place(path)
-    names = Names(place.schema, place.namespace)
-    statements = [
-        names.make(f"DELETE FROM {{{table}}} WHERE ns = {{ns}}") for table in ("records", "tables", "owners", "meta")
-    ]
-    links = Links(place, names, read_only=False)
-    try:
-        for statement in statements:
-            links.ask("remove the store", lambda link, statement=statement: link.run(statement))  # type: ignore[misc]
-        links.ask("remove the store's views", lambda link: tidy(link, names, ()))
-    finally:
-        links.close()
+    remove_store(path)

@@ -7,7 +7,6 @@ import sys
 from urllib.parse import quote
 
 from sessiondb.errors import SessionDBError
-from sessiondb.files import Files
 from sessiondb.location import parse_location
 from sessiondb.opening import backend_class
 
@@ -50,32 +49,10 @@ class OnServer:
 
     def remove(self, location: str) -> None:
         """Remove a store of the demo from the server, with its views; when that fails, say so."""
+        from sessiondb_backends.postgres_removal import remove_store
+
         try:
-            _remove(parse_location(location).path)
+            remove_store(parse_location(location).path)
         except SessionDBError as error:
             what = f"the namespace of {masked(location)} could not be removed from the server"
             print(f"sessiondb demo: {what}: {error}", file=sys.stderr)
-
-
-def _remove(path: str) -> None:
-    from sessiondb_backends.postgres import PostgresBackend
-    from sessiondb_backends.postgres_links import Links
-    from sessiondb_backends.postgres_schema import Names
-    from sessiondb_backends.postgres_tidy import tidy
-    from sessiondb_backends.postgres_url import parse_place
-
-    if not PostgresBackend.exists(Files(), path):
-        return
-    place = parse_place(path)
-    names = Names(place.schema, place.namespace)
-    statements = (
-        names.make("DELETE FROM {records} WHERE ns = {ns}"), names.make("DELETE FROM {tables} WHERE ns = {ns}"),
-        names.make("DELETE FROM {owners} WHERE ns = {ns}"), names.make("DELETE FROM {meta} WHERE ns = {ns}"),
-    )  # fmt: skip
-    links = Links(place, names, read_only=False)
-    try:
-        for statement in statements:
-            links.ask("remove the demo's store", lambda link, statement=statement: link.run(statement))  # type: ignore[misc]
-        links.ask("remove the demo's views", lambda link: tidy(link, names, ()))
-    finally:
-        links.close()
