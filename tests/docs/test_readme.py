@@ -64,10 +64,8 @@ def test_no_module_can_unpickle() -> None:
     refused = {"pickle", "_pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle", "copyreg", "jsonpickle"}
     modules = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
     assert len(modules) > 30
-    measured = ROOT / "bench" / "sessiondb_bench" / "subjects"  # other stores, some of which pickle
+    modules.remove(ROOT / "bench" / "sessiondb_bench" / "subjects" / "object_peers.py")  # other stores, measured
     for path in modules:
-        if measured in path.parents:
-            continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             names: list[str] = []
             if isinstance(node, ast.Import):
