@@ -236,7 +236,7 @@ def _cannot(folder: str, error: OSError) -> StoreFailedError:
 def _continue(
     files: Files, folder: str, uuid: bytes, position: Position, found: Survey, is_new: bool, new_epoch: bool
 ) -> tuple[LogTail, TornTailReport | None]:
-    """Steps 2 to 4: the tail to append at, and what was cut."""
+    """Steps 2 and 3: the tail to append at, and what was cut."""
     contents = found.contents
     newest = contents.newest
     if newest is None and not is_new:
